@@ -1,0 +1,124 @@
+//! An override: what is in force for one flag beyond what LaunchDarkly says, as it is kept in every target beside the
+//! relay's keys (design 4.2, 4.3); and the mark that is left when it has ended.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::change::edit::Motive;
+use crate::change::id::Actor;
+use crate::change::id::ChangeId;
+use crate::flag::instruction::Instruction;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
+
+/// The newest format of overrides and ended marks that this program reads and writes.
+pub const OVERRIDE_FORMAT: u32 = 1;
+
+/// The most changes that an override names; older ones drop out (the playback and the log still have them).
+pub const OVERRIDE_CHANGES_MAX: usize = 64;
+
+/// How far an override has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OverrideState {
+    /// In force and owed to LaunchDarkly.
+    InForce,
+    /// LaunchDarkly accepted it; kept in force until LaunchDarkly's own data path shows that version.
+    Replayed {
+        /// LaunchDarkly's version of the flag after the patch.
+        version: u64,
+    },
+    /// In force, owed, and waiting for a reviewer.
+    AwaitingApproval {
+        /// LaunchDarkly's id of the approval request.
+        request: String,
+    },
+}
+
+/// What is in force for one flag beyond what LaunchDarkly says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// [`OVERRIDE_FORMAT`]. A reader that meets a newer one shows it and does not write.
+    pub format: u32,
+    /// How many edits it has had; counted up by each.
+    pub revision: u64,
+    /// Where.
+    pub environment: Environment,
+    /// Which flag.
+    pub flag: FlagKey,
+    /// The net effect of all edits.
+    pub instructions: Vec<Instruction>,
+    /// How far it has come.
+    pub state: OverrideState,
+    /// The changes it is made of, oldest first.
+    pub changes: Vec<ChangeId>,
+    /// Who, when and why, of the newest edit.
+    pub motive: Motive,
+    /// LaunchDarkly's record when the override began. For conflicts; never rewritten while LaunchDarkly has not
+    /// answered.
+    pub base: Record,
+    /// LaunchDarkly's newest record that was seen anywhere and was not written by us. For overlay and undo.
+    pub upstream: Record,
+}
+
+impl Override {
+    /// The newest change.
+    pub fn change(&self) -> Option<ChangeId> {
+        self.changes.last().copied()
+    }
+
+    /// What must stand in a store while this override is in force.
+    ///
+    /// # Errors
+    /// See [`crate::flag::patch::apply`].
+    pub fn in_force(&self) -> Result<Record, crate::flag::patch::PatchError> {
+        crate::flag::patch::in_force(&self.upstream, &self.instructions, self.revision)
+    }
+}
+
+/// How an override ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// LaunchDarkly has it, or it came to nothing.
+    Settled,
+    /// Taken back.
+    Undone,
+    /// Given up in favour of what LaunchDarkly says.
+    Abandoned,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Ending::Settled => "settled",
+            Ending::Undone => "undone",
+            Ending::Abandoned => "abandoned",
+        })
+    }
+}
+
+/// What stays behind when an override is over, kept for 90 days under each of its changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndedMark {
+    /// [`OVERRIDE_FORMAT`].
+    pub format: u32,
+    /// Which flag of the change.
+    pub flag: FlagKey,
+    /// How it ended.
+    pub ending: Ending,
+    /// LaunchDarkly's version at the end, where it is known.
+    pub version: Option<u64>,
+    /// Who ended it.
+    pub actor: Actor,
+    /// When, by his clock.
+    pub at: Timestamp,
+    /// The override's revision. A mark of equal or higher revision wins over an override.
+    pub revision: u64,
+}

@@ -1,0 +1,3 @@
+//! The program `rc`.
+
+fn main() {}

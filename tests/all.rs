@@ -1,0 +1,1 @@
+//! The tests of the whole program: one binary, a file per subject.
