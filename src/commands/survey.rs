@@ -1,0 +1,134 @@
+//! One look at every target of an environment: which there are, what they hold of some flags, and what that comes to
+//! when the overrides of all of them are merged. Every command that tells or changes anything begins here. It reads and
+//! never writes, and it must not print.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::change::id::ChangeId;
+use crate::change::merge;
+use crate::change::merge::Standing;
+use crate::change::override_::EndedMark;
+use crate::change::override_::Override;
+use crate::change::target::Label;
+use crate::change::target::Target;
+use crate::commands::targets::Chosen;
+use crate::commands::targets::Prefixes;
+use crate::flag::key::FlagKey;
+use crate::store::FlagReading;
+use crate::store::Reading;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// The stores of this run, in the order in which they were named.
+pub type Stores = [Arc<dyn Store>];
+
+/// What one target holds, or why that is not known.
+#[derive(Debug)]
+pub struct TargetView {
+    /// Which target, and what is special about it.
+    pub chosen: Chosen,
+    /// What it holds.
+    pub reading: Result<Reading, StoreError>,
+}
+
+impl TargetView {
+    /// What it holds of one flag; `None` where the target could not be read.
+    pub fn flag(&self, flag: &FlagKey) -> Option<FlagReading> {
+        let reading = self.reading.as_ref().ok()?;
+        Some(reading.flags.get(flag).cloned().unwrap_or_default())
+    }
+}
+
+/// How much of a target is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Extent<'a> {
+    /// These flags, in one round trip.
+    Flags(&'a [FlagKey]),
+    /// The flags that are overridden, and these.
+    Overridden(&'a [FlagKey]),
+    /// Everything. Cost grows with the number of flags.
+    All,
+}
+
+/// The prefixes of every store.
+pub async fn prefixes(stores: &Stores) -> BTreeMap<Label, Prefixes> {
+    let found = join_all(stores.iter().map(|store| store.prefixes())).await;
+    let labels = stores.iter().map(|store| store.label().to_owned());
+    labels.zip(found).map(|(label, found)| (label, found.map_or(Prefixes::NotKnown, |found| found))).collect()
+}
+
+/// Reads every chosen target, all at once; a dead store costs its own deadline and nothing more.
+pub async fn look(stores: &Stores, chosen: &[Chosen], extent: Extent<'_>) -> Vec<TargetView> {
+    let views = chosen.iter().filter_map(|chosen| {
+        let store = store_of(stores, &chosen.target)?;
+        Some(async move {
+            let reading = read(store, &chosen.target.prefix, extent).await;
+            TargetView { chosen: chosen.clone(), reading }
+        })
+    });
+    join_all(views).await
+}
+
+async fn read(store: &dyn Store, prefix: &str, extent: Extent<'_>) -> Result<Reading, StoreError> {
+    match extent {
+        Extent::Flags(flags) => store.read(prefix, flags).await,
+        Extent::All => store.read_all(prefix).await,
+        Extent::Overridden(more) => {
+            let overridden = store.overrides(prefix).await?;
+            let flags: BTreeSet<FlagKey> = overridden.into_keys().chain(more.iter().cloned()).collect();
+            let flags: Vec<FlagKey> = flags.into_iter().collect();
+            store.read(prefix, &flags).await
+        }
+    }
+}
+
+/// The store of a target.
+pub fn store_of<'a>(stores: &'a Stores, target: &Target) -> Option<&'a dyn Store> {
+    stores.iter().find(|store| store.label() == target.store).map(AsRef::as_ref)
+}
+
+/// The flags that any of the targets told of.
+pub fn flags(views: &[TargetView]) -> BTreeSet<FlagKey> {
+    views.iter().filter_map(|view| view.reading.as_ref().ok()).flat_map(|reading| reading.flags.keys().cloned()).collect()
+}
+
+/// What holds for one flag, over all targets: their overrides and the ended marks of the changes these are made of.
+///
+/// # Errors
+/// None: a target whose marks cannot be read counts with what it had told before.
+pub async fn standing(stores: &Stores, views: &[TargetView], flag: &FlagKey) -> Standing {
+    let overrides: Vec<(Target, Option<Override>)> = views
+        .iter()
+        .filter_map(|view| {
+            let stored = view.flag(flag)?.override_;
+            let parsed = stored.and_then(|stored| stored.parsed.ok());
+            Some((view.chosen.target.clone(), parsed))
+        })
+        .collect();
+    let changes: BTreeSet<ChangeId> =
+        overrides.iter().filter_map(|(_, override_)| override_.as_ref()).flat_map(|found| found.changes.clone()).collect();
+    if changes.is_empty() {
+        return Standing::None;
+    }
+    let changes: Vec<ChangeId> = changes.into_iter().collect();
+    let seen = join_all(overrides.into_iter().map(|(target, override_)| {
+        let changes = &changes;
+        async move {
+            let marks = marks(stores, &target, changes, flag).await;
+            (target, override_, marks)
+        }
+    }))
+    .await;
+    merge::merged(&seen)
+}
+
+/// The ended marks of `changes` for one flag in one target.
+pub async fn marks(stores: &Stores, target: &Target, changes: &[ChangeId], flag: &FlagKey) -> Vec<EndedMark> {
+    let Some(store) = store_of(stores, target) else { return Vec::new() };
+    let ended = store.ended(&target.prefix, changes).await.unwrap_or_default();
+    ended.into_values().flatten().filter(|mark| mark.flag == *flag).collect()
+}
