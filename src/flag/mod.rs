@@ -14,4 +14,6 @@ mod model;
 pub mod patch;
 pub mod preview;
 pub mod record;
+#[cfg(test)]
+mod samples;
 pub mod wish;

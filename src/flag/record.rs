@@ -211,3 +211,246 @@ impl<'de> serde::Deserialize<'de> for Record {
         Self::parse(text.as_bytes()).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+    use crate::flag::json::same_value;
+    use crate::flag::json::tests::any_value;
+    use crate::flag::samples::TYPICAL;
+    use crate::flag::samples::any_flag;
+    use crate::flag::samples::as_go_writes;
+    use crate::flag::samples::record;
+    use crate::flag::samples::respelled;
+
+    fn refusal(text: impl AsRef<[u8]>) -> String {
+        Record::parse(text.as_ref()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn refuses_what_is_no_object_and_what_readers_disagree_about() {
+        for text in ["", "null", "[]", "\"on\"", "{", "{}{}", "{\"a\":}", "{\"a\":01}", "\u{feff}{}"] {
+            assert!(refusal(text).starts_with("not a JSON object: "), "{text}");
+        }
+        assert!(refusal(b"{\"a\":\"\xff\"}").contains("utf-8"));
+        assert_eq!(refusal(r#"{"on":true,"version":1,"on":false}"#), r#"the key "on" stands twice"#);
+        assert_eq!(refusal(r#"{"on":true,"\u006fn":true}"#), r#"the key "on" stands twice"#);
+        assert_eq!(refusal(r#"{"a":[{"b":{"c":1,"c":1}}]}"#), r#"the key "c" stands twice"#);
+        assert!(refusal(r#"{"a":1e400}"#).contains("out of range"));
+        assert!(refusal(r#"{"a":"\ud800"}"#).contains("hex escape"));
+        assert_eq!(refusal(vec![b' '; RECORD_LENGTH_MAX + 1]), "16777217 bytes are more than a record may have");
+    }
+
+    #[test]
+    fn refuses_what_is_nested_too_deep() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Record::parse(nested(126).as_bytes()).is_ok());
+        assert!(refusal(nested(127)).contains("recursion limit"));
+        assert!(refusal(nested(100_000)).contains("recursion limit"));
+    }
+
+    #[test]
+    fn finds_values_by_name() {
+        let record = record(" {\"a\" : [ 1,2 ] ,\"o\\u006e\":true}\n");
+        assert_eq!(record.raw("a"), Some("[ 1,2 ]"));
+        assert_eq!(record.raw("on"), Some("true"));
+        assert_eq!(record.raw("b"), None);
+        assert_eq!(record.names().collect::<Vec<_>>(), ["a", "on"]);
+    }
+
+    #[test]
+    fn takes_the_version_as_go_does() {
+        for (raw, version) in [
+            ("42", 42),
+            ("42.0", 42),
+            ("4.2e1", 42),
+            ("42.9", 42),
+            ("0", 0),
+            ("-5", 0),
+            ("\"42\"", 0),
+            ("null", 0),
+            ("99999999999999999999999", u64::MAX),
+        ] {
+            assert_eq!(record(&format!("{{\"version\":{raw}}}")).version(), version, "{raw}");
+        }
+        assert_eq!(record("{}").version(), 0);
+    }
+
+    #[test]
+    fn knows_tombstones() {
+        assert!(record(r#"{"version":7,"key":"$deleted","deleted":true}"#).is_tombstone());
+        assert!(!record(r#"{"deleted":false}"#).is_tombstone());
+        assert!(!record("{}").is_tombstone());
+    }
+
+    #[test]
+    fn splices_and_leaves_the_rest_to_the_byte() {
+        let text = "{\"zeta\":12345678901234567890123, \"on\" :true,\"variations\":[ 1.10,0.1e1 ], \"version\":7 }\n";
+        let edited = record(text).with(&[("on", "false".into()), ("version", "8".into())]);
+        assert_eq!(
+            edited.text(),
+            "{\"zeta\":12345678901234567890123, \"on\" :false,\"variations\":[ 1.10,0.1e1 ], \"version\":8 }\n"
+        );
+        assert_eq!(record(" { } ").with(&[("on", "true".into())]).text(), " {\"on\":true } ");
+        assert_eq!(record("{}").with(&[("a", "1".into()), ("b", "2".into())]).text(), r#"{"a":1,"b":2}"#);
+        assert_eq!(
+            record("{\"a\":1 }").with(&[("q\"", "2".into()), ("q\"", "3".into())]).text(),
+            r#"{"a":1,"q\"":3 }"#
+        );
+        assert_eq!(record(TYPICAL).with(&[]).text(), TYPICAL);
+    }
+
+    #[test]
+    fn survives_inside_another_document() {
+        let text = "{\"a\" : \"\u{1F600}\\n\", \"b\":1.10}";
+        let inside = serde_json::to_string(&json!({ "record": record(text) })).unwrap();
+        let read: Value = serde_json::from_str(&inside).unwrap();
+        let back: Record = serde_json::from_value(read["record"].clone()).unwrap();
+        assert_eq!(back.text(), text);
+        assert!(serde_json::from_value::<Record>(json!("[]")).is_err());
+    }
+
+    #[test]
+    fn means_the_same_with_and_without_defaults() {
+        let same = |one: &str, other: &str| record(one).same_value(&record(other));
+        for (one, other) in [
+            (r#"{"on":false,"targets":[],"salt":"","offVariation":null,"version":0}"#, "{}"),
+            (
+                r#"{"version":7,"key":"$deleted","deleted":true}"#,
+                r#"{"key":"$deleted","on":false,"version":7.0,"deleted":true,"rules":[]}"#,
+            ),
+            (r#"{"fallthrough":{"rollout":{"kind":"rollout","variations":[]}}}"#, r#"{"fallthrough":{}}"#),
+            (
+                r#"{"clientSideAvailability":{"usingEnvironmentId":true,"usingMobileKey":true}}"#,
+                r#"{"clientSide":true}"#,
+            ),
+            (r#"{"migration":null}"#, r#"{"migration":{}}"#),
+            (
+                r#"{"targets":[{"values":["a"]}]}"#,
+                r#"{"targets":[{"contextKind":"user","values":["a"],"variation":0}]}"#,
+            ),
+            (r#"{"_siteId":"x","rules":[{"ref":"y"}]}"#, r#"{"rules":[{}]}"#),
+        ] {
+            assert!(same(one, other) && same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            (r#"{"on":true}"#, "{}"),
+            (r#"{"on":"off"}"#, "{}"),
+            (r#"{"on":"off"}"#, r#"{"on":false}"#),
+            (r#"{"offVariation":0}"#, "{}"),
+            (r#"{"samplingRatio":0}"#, "{}"),
+            (r#"{"migration":{}}"#, "{}"),
+            (r#"{"variations":[null]}"#, r#"{"variations":[]}"#),
+            (r#"{"variations":[{"a":1}]}"#, r#"{"variations":[{"a":1,"b":null}]}"#),
+            (r#"{"rules":[{"id":"a"},{"id":"b"}]}"#, r#"{"rules":[{"id":"b"},{"id":"a"}]}"#),
+            (r#"{"unknown":1}"#, r#"{"unknown":2}"#),
+            (r#"{"clientSideAvailability":{"usingEnvironmentId":true}}"#, r#"{"clientSide":true}"#),
+            (r#"{"clientSideAvailability":7}"#, "{}"),
+        ] {
+            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+        }
+    }
+
+    /// What decides between two flags, naively: what a relay would write, with what is the same to every SDK levelled.
+    fn essence(flag: &Value) -> Value {
+        let mut written = as_go_writes(flag);
+        if written.get("clientSideAvailability").is_none() {
+            written["clientSideAvailability"] =
+                json!({"usingMobileKey": true, "usingEnvironmentId": written["clientSide"]});
+        }
+        for list in ["targets", "contextTargets"] {
+            for target in written[list].as_array_mut().unwrap() {
+                target.as_object_mut().unwrap().entry("contextKind").or_insert(json!("user"));
+            }
+        }
+        written
+    }
+
+    fn mixed(one: &Value, other: &Value, choice: u32) -> Value {
+        let (one, other) = (one.as_object().unwrap(), other.as_object().unwrap());
+        let mut mixed = one.clone();
+        for (place, (name, value)) in other.iter().enumerate() {
+            if choice >> (place % 32) & 1 == 1 {
+                mixed.insert(name.clone(), value.clone());
+            }
+        }
+        Value::Object(mixed)
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_is_a_record_and_its_values_are_found(
+            members in prop::collection::vec(("[a-z\"\u{e9}]{1,4}", any_value()), 0..5), seed: u64
+        ) {
+            let value = Value::Object(members.into_iter().collect());
+            let record = record(&respelled(&value, &mut seed.clone()));
+            for (name, value) in value.as_object().unwrap() {
+                let raw: Value = serde_json::from_str(record.raw(name).unwrap()).unwrap();
+                prop_assert!(same_value(&raw, value));
+            }
+        }
+
+        #[test]
+        fn never_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64), text in "[{}\\[\\]\",:a1 .e\\\\-]{0,40}") {
+            let _ = Record::parse(&bytes);
+            if let Ok(record) = Record::parse(text.as_bytes()) {
+                let _ = (record.version(), record.is_tombstone(), record.same_value(&record));
+            }
+        }
+
+        #[test]
+        fn a_splice_changes_its_value_and_nothing_else(
+            members in prop::collection::btree_map("[a-e]{1,2}", (any_value(), "[ \n]{0,2}", "[ \n]{0,2}"), 1..6),
+            name in "[a-f]{1,2}",
+            new in any_value(),
+            seed: u64,
+        ) {
+            let mut seed = seed;
+            let spelled = |place: &str, value: &str, before: &str, after: &str| format!("{before}\"{place}\"{after}:{before}{value}{after}");
+            let document = |parts: &[String]| format!("{{{}}}", parts.join(","));
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            for (place, (value, left, right)) in &members {
+                let old = respelled(value, &mut seed).trim().to_owned();
+                let kept = if *place == name { new.to_string() } else { old.clone() };
+                before.push(spelled(place, &old, left, right));
+                after.push(spelled(place, &kept, left, right));
+            }
+            if !members.contains_key(&name) {
+                // The new member stands right behind the last value, before the spaces that follow it.
+                let last = after.pop().unwrap();
+                let end = last.trim_end().len();
+                after.push(format!("{},\"{name}\":{new}{}", &last[..end], &last[end..]));
+            }
+            let edited = record(&document(&before)).with(&[(&name, new.to_string())]);
+            prop_assert_eq!(edited.text(), document(&after));
+            // What the splice knows of the new text is what reading it again finds.
+            let again = record(edited.text());
+            prop_assert_eq!(edited.names().collect::<Vec<_>>(), again.names().collect::<Vec<_>>());
+            for name in again.names() {
+                prop_assert_eq!(edited.raw(name), again.raw(name));
+            }
+        }
+
+        #[test]
+        fn means_the_same_in_any_spelling_and_after_a_relay(flag in any_flag(), seed: u64) {
+            let original = record(&flag.to_string());
+            let other = record(&respelled(&flag, &mut seed.clone()));
+            prop_assert!(original.same_value(&other) && other.same_value(&original));
+            let relayed = record(&as_go_writes(&flag).to_string());
+            prop_assert!(original.same_value(&relayed) && relayed.same_value(&original));
+        }
+
+        #[test]
+        fn differs_exactly_where_a_relay_would_write_something_else(one in any_flag(), other in any_flag(), choice: u32) {
+            let other = mixed(&one, &other, choice & (choice >> 1) & (choice >> 2));
+            let expected = same_value(&essence(&one), &essence(&other));
+            let (first, second) = (record(&one.to_string()), record(&other.to_string()));
+            prop_assert_eq!(first.same_value(&second), expected);
+            prop_assert_eq!(second.same_value(&first), expected);
+        }
+    }
+}
