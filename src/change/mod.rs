@@ -10,6 +10,9 @@ pub mod net;
 pub mod override_;
 pub mod reconcile;
 pub mod recorded;
+#[cfg(test)]
+pub(crate) mod sample;
+
 pub mod state;
 pub mod target;
 pub mod undo;

@@ -1,6 +1,7 @@
 //! An override: what is in force for one flag beyond what LaunchDarkly says, as it is kept in every target beside the
 //! relay's keys (design 4.2, 4.3); and the mark that is left when it has ended.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::change::edit::Motive;
 use crate::change::id::Actor;
 use crate::change::id::ChangeId;
+use crate::flag::aspect::Aspect;
 use crate::flag::instruction::Instruction;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
@@ -64,6 +66,10 @@ pub struct Override {
     pub base: Record,
     /// LaunchDarkly's newest record that was seen anywhere and was not written by us. For overlay and undo.
     pub upstream: Record,
+    /// The aspects that were asked for with `--record` although the store's record was so already. They are owed even
+    /// though they do not differ from `base`; all else that does not differ from it has come to nothing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub insisted: BTreeSet<Aspect>,
 }
 
 impl Override {
@@ -78,6 +84,32 @@ impl Override {
     /// See [`crate::flag::patch::apply`].
     pub fn in_force(&self) -> Result<Record, crate::flag::patch::PatchError> {
         crate::flag::patch::in_force(&self.upstream, &self.instructions, self.revision)
+    }
+
+    /// What this override comes to, under a version that LaunchDarkly gave: what a store holds once LaunchDarkly has
+    /// accepted `version`, and what stands for LaunchDarkly's answer where its own record has not been seen yet.
+    ///
+    /// LaunchDarkly may have changed other aspects between `upstream` and `version`; those are not in it. Whoever sees
+    /// LaunchDarkly's own record of that version puts it in place of this one (a record that differs at the same
+    /// version counts as newer).
+    ///
+    /// # Errors
+    /// See [`crate::flag::patch::apply`].
+    pub fn answered(&self, version: u64) -> Result<Record, crate::flag::patch::PatchError> {
+        let record = crate::flag::patch::apply(&self.upstream, &self.instructions)?;
+        Ok(record.with(&[("version", version.to_string())]))
+    }
+
+    /// What must stand in a store in the state that the override has: [`Override::in_force`] while it is owed,
+    /// [`Override::answered`] once LaunchDarkly accepted it.
+    ///
+    /// # Errors
+    /// See [`crate::flag::patch::apply`].
+    pub fn stands_as(&self) -> Result<Record, crate::flag::patch::PatchError> {
+        match self.state {
+            OverrideState::Replayed { version } => self.answered(version),
+            OverrideState::InForce | OverrideState::AwaitingApproval { .. } => self.in_force(),
+        }
     }
 }
 
