@@ -1,1 +1,1 @@
-//! (to be written)
+//! The suite that every store passes.

@@ -5,7 +5,8 @@
 //! Every call has a deadline that includes connecting and name resolution. An answer that never came is
 //! [`StoreError::Unknown`] for a write, never "failed".
 
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 pub mod fan_out;
 pub mod file;
 pub mod redis;
@@ -17,6 +18,7 @@ use futures_util::future::BoxFuture;
 
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
+use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::recorded::Recorded;
 use crate::change::target::Target;
@@ -92,6 +94,23 @@ pub struct StoredOverride {
     pub text: String,
     /// What it says, or what is wrong with it (damaged, newer format).
     pub parsed: Result<Override, String>,
+}
+
+impl StoredOverride {
+    /// Reads the text of an override. One of a newer format is not understood, and so never written over.
+    pub fn read(text: String) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let parsed = match serde_json::from_str::<Format>(&text) {
+            Ok(Format { format }) if format > OVERRIDE_FORMAT => {
+                Err(format!("it is of format {format}, and this program knows formats up to {OVERRIDE_FORMAT}"))
+            }
+            _ => serde_json::from_str(&text).map_err(|error| error.to_string()),
+        };
+        Self { text, parsed }
+    }
 }
 
 /// What a store holds of one flag.

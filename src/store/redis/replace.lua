@@ -1,0 +1,71 @@
+-- Replaces records and overrides by compare-and-set: each write for itself, in one step for everybody who looks on.
+-- KEYS: features, and where our own keys may be used: overrides, ended, log.
+-- ARGV: how many writes; their flags; then per write: six pairs and two lists, each list after its length:
+--   record before (is there, text), record after (is there, text), override before (is there, text),
+--   what becomes of the override (k keep, p put, e end; text), ended marks, fields of the log entry.
+-- Answers per write: 0 written, 1 the record is another, 2 the override is another.
+-- What can fail (a right, a type, memory) fails in the first writing call, so nothing is half done; the record is last.
+local own = #KEYS == 4
+local count = tonumber(ARGV[1])
+local at = count + 2
+local function take()
+  local value = ARGV[at]
+  at = at + 1
+  return value
+end
+local function take_text()
+  local is_there, text = take(), take()
+  return is_there == '1' and text
+end
+local function take_list()
+  local length = tonumber(take())
+  local first = at
+  at = at + length
+  return length > 0, first, at - 1
+end
+
+local records = redis.call('HMGET', KEYS[1], unpack(ARGV, 2, count + 1))
+local overrides = own and redis.call('HMGET', KEYS[2], unpack(ARGV, 2, count + 1))
+local answers, put, gone, replaced = {}, {}, {}, {}
+for i = 1, count do
+  local flag = ARGV[i + 1]
+  local before, after, override = take_text(), take_text(), take_text()
+  local becomes, text = take(), take()
+  local has_marks, first_mark, last_mark = take_list()
+  local has_entry, first_field, last_field = take_list()
+  if records[i] ~= before then
+    answers[i] = 1
+  elseif own and overrides[i] ~= override then
+    answers[i] = 2
+  else
+    answers[i] = 0
+    if own then
+      if has_marks then
+        redis.call('HSET', KEYS[3], unpack(ARGV, first_mark, last_mark))
+      end
+      if has_entry then
+        redis.call('XADD', KEYS[4], 'MAXLEN', '~', '10000', '*', unpack(ARGV, first_field, last_field))
+      end
+      if becomes == 'p' then
+        put[#put + 1] = flag
+        put[#put + 1] = text
+      elseif becomes == 'e' then
+        gone[#gone + 1] = flag
+      end
+    end
+    if after then
+      replaced[#replaced + 1] = flag
+      replaced[#replaced + 1] = after
+    end
+  end
+end
+if #put > 0 then
+  redis.call('HSET', KEYS[2], unpack(put))
+end
+if #gone > 0 then
+  redis.call('HDEL', KEYS[2], unpack(gone))
+end
+if #replaced > 0 then
+  redis.call('HSET', KEYS[1], unpack(replaced))
+end
+return answers
