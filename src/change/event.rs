@@ -36,6 +36,16 @@ pub enum Happened {
         /// What will take its place.
         after: Option<Record>,
     },
+    /// A store is about to be written although no update asked for it: an undo, a settling after a replay. Synced
+    /// before the write.
+    Writing {
+        /// Where.
+        target: Target,
+        /// What stands there now.
+        before: Option<Record>,
+        /// What will take its place; `None` where only the override beside it changes.
+        after: Option<Record>,
+    },
     /// The store has it, and said so.
     Written {
         /// Where.

@@ -1,0 +1,467 @@
+//! The folder of changes: recording a new one, reading what is there, finding one, moving what is replayed.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::change::event::Event;
+use crate::change::id::ChangeId;
+use crate::change::recorded::Recorded;
+use crate::change::recorded::Write;
+use crate::playback::change_file;
+use crate::playback::change_file::ChangeFile;
+use crate::playback::contents::Contents;
+use crate::playback::contents::Glimpse;
+use crate::playback::contents::NotUnderstood;
+use crate::playback::contents::Tail;
+use crate::playback::disk::Disk;
+use crate::playback::disk::DiskFile;
+use crate::playback::error::PlaybackError;
+use crate::playback::format;
+use crate::playback::format::Intent;
+use crate::playback::format::PLAYBACK_FORMAT;
+use crate::playback::line;
+use crate::playback::lock;
+use crate::playback::lock::ReplayGuard;
+use crate::playback::name;
+use crate::playback::writing;
+use crate::playback::writing::FILE_LENGTH_MAX;
+
+/// The most files that are read. Of those that are replayed the newest are taken; more that are not replayed are an
+/// error, since one that is left out may be owed.
+pub(super) const FILES_MAX: usize = 10_000;
+
+/// The most candidates that an ambiguous name is answered with.
+const CANDIDATES_MAX: usize = 20;
+
+/// A playback folder and the disk it is on.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub disk: Arc<dyn Disk>,
+    pub folder: PathBuf,
+    pub lock_wait: Duration,
+}
+
+impl Place {
+    pub(super) fn move_to_replayed(&self, guard: &ReplayGuard, names: &[String]) -> Result<(), PlaybackError> {
+        if guard.folder != self.folder {
+            let problem = format!("the lock is for {}, not for {}", guard.folder.display(), self.folder.display());
+            return Err(PlaybackError::Unwritable { problem });
+        }
+        writing::move_to_replayed(self.disk.as_ref(), &self.folder, names, self.lock_wait)
+    }
+}
+
+/// The folder of changes. Cheap to clone; it holds nothing open.
+#[derive(Debug, Clone)]
+pub struct Playback {
+    place: Place,
+}
+
+/// One change, as its file tells it.
+#[derive(Debug, Clone)]
+pub struct LoadedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was decided.
+    pub intent: Intent,
+    /// What came of it, in the order in which it was written down.
+    pub events: Vec<Event>,
+    /// The beginning of a write that never ended, to be shown. It means nothing.
+    pub torn: Option<String>,
+    /// Whether it is in `playback/replayed/`: LaunchDarkly has it.
+    pub replayed: bool,
+    /// Whether events can be added: not where it is damaged, or newer than this program.
+    pub writable: bool,
+    /// Its format, where that is newer than [`PLAYBACK_FORMAT`].
+    pub newer: Option<u32>,
+    /// Lines of a newer format that this program does not understand.
+    pub not_understood: Vec<NotUnderstood>,
+}
+
+impl LoadedFile {
+    /// The id of the change.
+    pub fn change(&self) -> ChangeId {
+        self.intent.change.id
+    }
+}
+
+/// A file that is not, or not surely, what was written, or that this program cannot read.
+#[derive(Debug, Clone)]
+pub struct Damage {
+    /// Which file.
+    pub file: PathBuf,
+    /// The line where reading stopped, counted from 1; `None` for the file as a whole.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub problem: String,
+    /// What stands before that line, if the intent does: to be shown, and not written to.
+    pub readable: Option<Box<LoadedFile>>,
+    /// What can be told of an intent in a newer format.
+    pub glimpse: Option<Glimpse>,
+}
+
+/// A file whose first line never ended: no store was written for it. (Or another `rc` is writing it at this moment.)
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// Which file. Nobody needs it.
+    pub file: PathBuf,
+    /// The beginning of its text; empty where nothing came to the disk.
+    pub torn: String,
+}
+
+/// What is in a playback folder.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The changes, in the order of their ids: by the clocks of those who made them, for display.
+    pub files: Vec<LoadedFile>,
+    /// Files that are damaged or in a newer format that does not let itself be read.
+    pub damaged: Vec<Damage>,
+    /// Changes that were never written down to the end.
+    pub unfinished: Vec<Unfinished>,
+    /// How many replayed files were not read, beyond the limit of 10,000.
+    pub left_out: usize,
+}
+
+/// What one file turned out to be.
+enum Read {
+    Whole(Box<LoadedFile>),
+    Damaged(Damage),
+    Unfinished(Unfinished),
+}
+
+impl Playback {
+    /// A playback in `folder`, which need not be there: then it is empty, and made (0700) when a change is recorded;
+    /// the folder above it must be there by then. Nothing on the disk is touched.
+    ///
+    /// # Errors
+    /// `folder` is there and is not a folder, or cannot be looked at.
+    pub fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Self, PlaybackError> {
+        let there = disk.exists(folder).map_err(|error| PlaybackError::disk("open", folder, error))?;
+        // A path below something tells the two apart: below a file there is nothing to look at.
+        if there {
+            disk.exists(&folder.join(name::LOCK)).map_err(|error| PlaybackError::disk("open", folder, error))?;
+        }
+        Ok(Self { place: Place { disk, folder: folder.to_owned(), lock_wait: lock::WAIT_MAX } })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.place.folder
+    }
+
+    /// The same playback with another patience for locks.
+    #[cfg(test)]
+    pub(super) fn with_lock_wait(mut self, wait: Duration) -> Self {
+        self.place.lock_wait = wait;
+        self
+    }
+
+    /// Writes a change down, durably: file, name and folder. Only then it gives the proof that its `writes` may be
+    /// done. Costs one new file, one sync of it and one of the folder.
+    ///
+    /// # Errors
+    /// [`PlaybackError`]; no store may be written then, and no file is left (unless the disk refuses even that). A
+    /// write of which the intent does not tell (change, flag, target, record before and after) is an error too.
+    pub fn record<'w>(
+        &self,
+        intent: &Intent,
+        writes: &'w [Write],
+    ) -> Result<(ChangeFile, Recorded<'w>), PlaybackError> {
+        let (line, sum) = intent_line(intent)?;
+        if let Some(write) = intent.first_untold(writes) {
+            return Err(change_file::untold(write));
+        }
+        let mut file_name = String::new();
+        let recorded = Recorded::once(writes, |_| {
+            writing::ensure_folder(self.place.disk.as_ref(), &self.place.folder)?;
+            let (name, file) = self.create(intent)?;
+            let path = self.place.folder.join(&name);
+            file_name = name;
+            writing::fill(self.place.disk.as_ref(), file, &self.place.folder, &path, line.as_bytes())
+        })?;
+        let tail = Tail { length: line.len() as u64, sum: Some(sum), open: false };
+        let file =
+            ChangeFile::new(self.place.clone(), file_name, intent.change.id, intent.flags(), Some(tail));
+        Ok((file, recorded))
+    }
+
+    /// Makes the file, with more digits of the id where a name is taken: by a change of the same second, flag and
+    /// state whose id ends alike.
+    fn create(&self, intent: &Intent) -> Result<(String, Box<dyn DiskFile>), PlaybackError> {
+        let mut taken = PlaybackError::Unwritable { problem: "no name is free".to_owned() };
+        for digits in name::DIGITS {
+            let name = name::file_name(&intent.change, digits);
+            let path = self.place.folder.join(&name);
+            match self.place.disk.create_new(&path) {
+                Ok(file) => return Ok((name, file)),
+                Err(error) => {
+                    let again = error.kind() == io::ErrorKind::AlreadyExists;
+                    taken = PlaybackError::disk("create", &path, error);
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(taken)
+    }
+
+    /// Opens the file of a change that was read, to add events to it.
+    ///
+    /// # Errors
+    /// It is damaged or of a newer format, so it is not written to.
+    pub fn reopen(&self, file: &LoadedFile) -> Result<ChangeFile, PlaybackError> {
+        let path = file.path.clone();
+        if let Some(format) = file.newer {
+            return Err(PlaybackError::Newer { path, format, known: PLAYBACK_FORMAT });
+        }
+        if !file.writable {
+            let line = file.events.len() + 2;
+            return Err(PlaybackError::Damaged { path, line, problem: "it is damaged".to_owned() });
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None))
+    }
+
+    /// Everything that is there, replayed or not.
+    ///
+    /// # Errors
+    /// A folder cannot be listed, or holds more than 10,000 changes that are not replayed. What is wrong with a single
+    /// file is told in the answer.
+    pub fn load(&self) -> Result<Loaded, PlaybackError> {
+        let mut waiting = self.names(&self.place.folder)?;
+        let replayed_folder = self.place.folder.join(name::REPLAYED);
+        let mut replayed = self.names(&replayed_folder)?;
+        self.check_count(&waiting)?;
+        // Names begin with the time, so the newest are last.
+        let room = FILES_MAX.saturating_sub(waiting.len());
+        let left_out = replayed.len().saturating_sub(room);
+        replayed.drain(..left_out);
+        let mut reads = Vec::with_capacity(waiting.len() + replayed.len());
+        for (name, is_file) in waiting.drain(..) {
+            match self.read(&self.place.folder.join(&name), is_file, false) {
+                Some(read) => reads.push(read),
+                // Another process has moved it between the two looks.
+                None => reads.extend(self.read(&replayed_folder.join(&name), is_file, true)),
+            }
+        }
+        for (name, is_file) in replayed {
+            reads.extend(self.read(&replayed_folder.join(&name), is_file, true));
+        }
+        let mut loaded = Loaded::of(reads);
+        loaded.left_out = left_out;
+        Ok(loaded)
+    }
+
+    /// Only what has not been moved to `replayed/`: all that can be owed. Its cost does not grow with history.
+    ///
+    /// # Errors
+    /// As [`Playback::load`].
+    pub fn load_waiting(&self) -> Result<Loaded, PlaybackError> {
+        let waiting = self.names(&self.place.folder)?;
+        self.check_count(&waiting)?;
+        let read = |(name, is_file): &(String, bool)| self.read(&self.place.folder.join(name), *is_file, false);
+        Ok(Loaded::of(waiting.iter().filter_map(read).collect()))
+    }
+
+    /// The change whose id is, or ends with, `digits`, replayed or not.
+    ///
+    /// # Errors
+    /// There is none, or several; or its file is damaged; or the folder cannot be read.
+    pub fn find(&self, digits: &str) -> Result<LoadedFile, PlaybackError> {
+        let loaded = self.load()?;
+        let folder = self.place.folder.clone();
+        let digits = digits.to_owned();
+        let wanted = |file: &LoadedFile| file.change().ends_with(&digits);
+        let mut found: Vec<LoadedFile> = loaded.files.into_iter().filter(|file| wanted(file)).collect();
+        let damaged =
+            loaded.damaged.into_iter().find(|damage| damage.readable.as_ref().is_some_and(|file| wanted(file)));
+        match (found.pop(), damaged) {
+            (Some(file), None) if found.is_empty() => Ok(file),
+            (None, Some(damage)) => {
+                let line = damage.line.unwrap_or(1);
+                Err(PlaybackError::Damaged { path: damage.file, line, problem: damage.problem })
+            }
+            (None, None) => Err(PlaybackError::NoSuchChange { digits, folder }),
+            (last, damaged) => {
+                let damaged = damaged.and_then(|damage| damage.readable).map(|file| *file);
+                let all = found.into_iter().chain(last).chain(damaged);
+                let candidates = all.take(CANDIDATES_MAX).map(|file| candidate(&file)).collect();
+                Err(PlaybackError::Ambiguous { digits, folder, candidates })
+            }
+        }
+    }
+
+    /// Takes the right to replay from this playback; one process has it at a time.
+    ///
+    /// # Errors
+    /// Another one has it and did not give it back within 5 s; the folder cannot be written; there are no locks.
+    pub fn lock_for_replay(&self) -> Result<ReplayGuard, PlaybackError> {
+        ReplayGuard::take(&self.place.disk, &self.place.folder, self.place.lock_wait)
+    }
+
+    /// Moves files to `playback/replayed/`, durably, with one sync of each folder for all of them.
+    ///
+    /// # Errors
+    /// The disk refused, or another file of that name is there. Some may be moved then; calling it again is fine.
+    pub fn move_to_replayed(&self, guard: &ReplayGuard, files: &[ChangeFile]) -> Result<(), PlaybackError> {
+        let names: Vec<String> = files.iter().map(|file| file.file_name().to_owned()).collect();
+        self.place.move_to_replayed(guard, &names)
+    }
+
+    /// The playback files in a folder, sorted by name, each with whether it is a regular file. None where there is no
+    /// such folder.
+    fn names(&self, folder: &Path) -> Result<Vec<(String, bool)>, PlaybackError> {
+        let listed = match self.place.disk.list(folder) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(PlaybackError::disk("list", folder, error)),
+        };
+        let ours = listed.into_iter().filter(|entry| entry.name.ends_with(name::ENDING));
+        let mut names: Vec<(String, bool)> = ours.map(|entry| (entry.name, entry.is_file)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn check_count(&self, waiting: &[(String, bool)]) -> Result<(), PlaybackError> {
+        let count = waiting.len();
+        if count <= FILES_MAX {
+            return Ok(());
+        }
+        Err(PlaybackError::TooManyFiles { folder: self.place.folder.clone(), count, limit: FILES_MAX })
+    }
+
+    /// Reads one file; `None` if it is not there any more.
+    fn read(&self, path: &Path, is_file: bool, replayed: bool) -> Option<Read> {
+        let whole = |problem: String| {
+            Read::Damaged(Damage { file: path.to_owned(), line: None, problem, readable: None, glimpse: None })
+        };
+        if !is_file {
+            return Some(whole("it is not a regular file".to_owned()));
+        }
+        match self.place.disk.read(path, FILE_LENGTH_MAX) {
+            Ok(bytes) => Some(classify(path, replayed, Contents::read(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(whole(format!("it cannot be read: {error}"))),
+        }
+    }
+}
+
+/// The line of an intent, read again before anybody relies on it.
+fn intent_line(intent: &Intent) -> Result<(String, line::Sum), PlaybackError> {
+    let unwritable = |problem: String| PlaybackError::Unwritable { problem };
+    if intent.format != PLAYBACK_FORMAT {
+        return Err(unwritable(format!("its format is {}, not {PLAYBACK_FORMAT}", intent.format)));
+    }
+    if let Some(flaw) = intent.flaw() {
+        return Err(unwritable(flaw));
+    }
+    let payload = format::encode_intent(intent).map_err(|error| unwritable(error.to_string()))?;
+    let (line, sum) = line::seal(None, &payload);
+    if line.len() > line::LINE_LENGTH_MAX {
+        return Err(unwritable(format!("it has {} bytes, more than one line may have", line.len())));
+    }
+    if format::decode_intent(&payload).map_err(unwritable)? != *intent {
+        return Err(unwritable("it reads back other than it is".to_owned()));
+    }
+    Ok((line, sum))
+}
+
+fn classify(path: &Path, replayed: bool, contents: Contents) -> Read {
+    let writable = contents.problem.is_none() && contents.newer.is_none();
+    let file = contents.intent.map(|intent| {
+        Box::new(LoadedFile {
+            path: path.to_owned(),
+            intent,
+            events: contents.events,
+            torn: contents.torn.clone(),
+            replayed,
+            writable,
+            newer: contents.newer,
+            not_understood: contents.not_understood,
+        })
+    });
+    match (contents.problem, file) {
+        (None, Some(file)) => Read::Whole(file),
+        (None, None) => {
+            Read::Unfinished(Unfinished { file: path.to_owned(), torn: contents.torn.unwrap_or_default() })
+        }
+        (Some(problem), readable) => Read::Damaged(Damage {
+            file: path.to_owned(),
+            line: Some(problem.line),
+            problem: problem.told,
+            readable,
+            glimpse: contents.glimpse,
+        }),
+    }
+}
+
+fn candidate(file: &LoadedFile) -> String {
+    let edits = &file.intent.change.edits;
+    let subject = match edits.as_slice() {
+        [edit] => edit.flag.to_string(),
+        _ => format!("{} flags", edits.len()),
+    };
+    let motive = &file.intent.change.motive;
+    format!("{} ({subject}, {} {})", file.change(), motive.actor, motive.at)
+}
+
+impl Loaded {
+    fn of(reads: Vec<Read>) -> Self {
+        let mut loaded = Self::default();
+        let mut files: BTreeMap<ChangeId, LoadedFile> = BTreeMap::new();
+        for read in reads {
+            match read {
+                Read::Unfinished(unfinished) => loaded.unfinished.push(unfinished),
+                Read::Damaged(damage) => loaded.damaged.push(damage),
+                Read::Whole(file) => match files.entry(file.change()) {
+                    Entry::Vacant(place) => {
+                        place.insert(*file);
+                    }
+                    Entry::Occupied(mut place) => match fuller(place.get(), &file) {
+                        Some(Fuller::First) => {}
+                        Some(Fuller::Second) => {
+                            place.insert(*file);
+                        }
+                        None => loaded.damaged.push(contradiction(place.get(), *file)),
+                    },
+                },
+            }
+        }
+        loaded.files = files.into_values().collect();
+        loaded
+    }
+}
+
+enum Fuller {
+    First,
+    Second,
+}
+
+/// Which of two files of the same change tells the whole story, if one of them does: somebody has made a copy, or
+/// restored one beside the file that was moved. Where they are alike, the second: it may be the replayed one.
+fn fuller(first: &LoadedFile, second: &LoadedFile) -> Option<Fuller> {
+    if first.intent != second.intent {
+        return None;
+    }
+    if second.events.starts_with(&first.events) {
+        return Some(Fuller::Second);
+    }
+    first.events.starts_with(&second.events).then_some(Fuller::First)
+}
+
+fn contradiction(first: &LoadedFile, mut second: LoadedFile) -> Damage {
+    second.writable = false;
+    Damage {
+        file: second.path.clone(),
+        line: None,
+        problem: format!("it tells of the same change as {}, and otherwise", first.path.display()),
+        readable: Some(Box::new(second)),
+        glimpse: None,
+    }
+}
