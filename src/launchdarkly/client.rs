@@ -232,7 +232,11 @@ impl Client {
         let body = self.send(&call).await?;
         RemoteFlag::read(&body, &environment.key, flag).map_err(|error| {
             let problem = format!("the answer cannot be used: {error}");
-            if call.changes { ApiError::Unknown { what: call.what, problem } } else { unreadable_flag(call.what, error) }
+            if call.changes {
+                ApiError::Unknown { what: call.what, problem }
+            } else {
+                unreadable_flag(call.what, error)
+            }
         })
     }
 

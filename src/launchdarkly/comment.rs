@@ -101,7 +101,8 @@ mod tests {
             let ids: Vec<ChangeId> = (0..count).map(|_| ChangeId::new()).collect();
             let text = comment(&what, &motive(&user, Some(&reason), Some(&reason)), &ids);
             prop_assert!(text.chars().count() <= COMMENT_LENGTH_MAX, "{}", text.chars().count());
-            prop_assert!(!text.chars().any(|character| character.is_control() || character == '\u{202e}'));
+            let harmful = |character: char| character.is_control() || character == '\u{202e}';
+            prop_assert!(!text.chars().any(harmful));
             prop_assert!(text.contains(&ids[count - 1].to_string()));
             // An override names at most 64 changes (change::override_): all of them must be found again.
             prop_assert!(count > 56 || ids.iter().all(|id| text.contains(&id.to_string())));

@@ -176,8 +176,7 @@ fn variation_id(
     variations: &[JsonValue],
     remote: &RemoteFlag,
 ) -> Result<String, VariationError> {
-    let meant =
-        variations.get(index).ok_or(VariationError::NoSuchVariation { index, count: variations.len() })?;
+    let meant = variations.get(index).ok_or(VariationError::NoSuchVariation { index, count: variations.len() })?;
     let there = &remote.configuration.variations;
     let place = if there.get(index) == Some(meant) {
         index
@@ -230,7 +229,8 @@ mod tests {
         let ours = [json!(true), json!({"a": 1, "b": 2})];
         let theirs = json!([{"_id": "t", "value": true}, {"_id": "o", "value": {"b": 2.0, "a": 1}}]);
         assert_eq!(off_variation(1, &ours, &theirs), Ok("o".to_owned()));
-        let shifted = json!([{"_id": "n", "value": 0}, {"_id": "t", "value": true}, {"_id": "o", "value": {"a": 1, "b": 2}}]);
+        let shifted =
+            json!([{"_id": "n", "value": 0}, {"_id": "t", "value": true}, {"_id": "o", "value": {"a": 1, "b": 2}}]);
         assert_eq!(off_variation(1, &ours, &shifted), Ok("o".to_owned()));
         assert_eq!(off_variation(0, &ours, &shifted), Ok("t".to_owned()));
     }
@@ -252,13 +252,10 @@ mod tests {
 
     #[test]
     fn the_body_is_what_launchdarkly_documents() {
-        let instructions = [
-            Instruction::TurnFlagOff,
-            Instruction::UpdateFallthroughVariationOrRollout { variation: 0 },
-        ];
+        let instructions =
+            [Instruction::TurnFlagOff, Instruction::UpdateFallthroughVariationOrRollout { variation: 0 }];
         let theirs = json!([{"_id": "2f43", "value": "a"}]);
-        let request =
-            request(&instructions, &[JsonValue(json!("a"))], &remote(&theirs), "why".to_owned()).unwrap();
+        let request = request(&instructions, &[JsonValue(json!("a"))], &remote(&theirs), "why".to_owned()).unwrap();
         let body: Value = serde_json::from_str(&request.body(&"shop/production".parse().unwrap())).unwrap();
         assert_eq!(
             body,

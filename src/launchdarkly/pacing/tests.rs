@@ -78,7 +78,8 @@ fn a_refusal_is_waited_out_by_the_strongest_word() {
 fn a_route_that_is_used_up_leaves_the_others_free() {
     let reset = wall(4_000);
     let mut pace = Pace::default();
-    let headers = [("x-ratelimit-route-remaining", "0"), ("x-ratelimit-global-remaining", "5"), ("x-ratelimit-reset", &reset)];
+    let headers =
+        [("x-ratelimit-route-remaining", "0"), ("x-ratelimit-global-remaining", "5"), ("x-ratelimit-reset", &reset)];
     pace.learn(PATCH, at(0), at(0), false, &signals(&headers), 0.0);
     assert_eq!(pace.wait(GET, at(0)), Duration::ZERO);
     assert_eq!(pace.wait(PATCH, at(0)), Duration::from_secs(4));
@@ -179,9 +180,18 @@ impl Limited {
 
 fn limited() -> impl Strategy<Value = Limited> {
     let skew = prop_oneof![Just(0), -900..900_i64, -7_200_000..7_200_000_i64];
-    (20..300_u64, skew, 0..10_000_i64, 0..40_i64, any::<bool>()).prop_map(|(limit, skew_ms, phase_ms, latency_ms, dated)| {
-        Limited { window_ms: 10_000, limit, skew_ms, phase_ms, latency_ms, dated, window: i64::MIN, used: 0 }
-    })
+    (20..300_u64, skew, 0..10_000_i64, 0..40_i64, any::<bool>()).prop_map(
+        |(limit, skew_ms, phase_ms, latency_ms, dated)| Limited {
+            window_ms: 10_000,
+            limit,
+            skew_ms,
+            phase_ms,
+            latency_ms,
+            dated,
+            window: i64::MIN,
+            used: 0,
+        },
+    )
 }
 
 proptest! {
