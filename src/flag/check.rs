@@ -1,6 +1,15 @@
-//! Would every reader accept this record? (stub)
+//! Would every reader accept this record? One that LaunchDarkly's Go reader does not accept takes the whole
+//! environment down, so nothing that this module refuses is ever written. What the flag means is not its business.
 
+use crate::flag::json::Json;
+use crate::flag::model;
+use crate::flag::model::FLAG;
+use crate::flag::model::Field;
+use crate::flag::model::Shape;
 use crate::flag::record::Record;
+
+/// The most characters of a text from a record that a message repeats.
+const SHOWN_MAX: usize = 40;
 
 /// What a reader would stumble over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,9 +23,131 @@ pub struct Unreadable {
 
 /// The verdict of the reader that LaunchDarkly's relay uses (`go-server-sdk-evaluation`, `ldmodel/model_unmarshal.go`).
 ///
+/// That reader asks for types only: it misses nothing that is absent, passes over what it does not know, takes any
+/// number for a whole one (and cuts it off), and reads null only in some places. Where a [`Record`] is stricter (a key
+/// twice, text after the end, a number beyond a double, half a surrogate pair), it has refused already.
+///
 /// # Errors
 /// The first thing that this reader would not read. One such record makes a relay answer 500 for the whole environment.
 pub fn readable(record: &Record) -> Result<(), Unreadable> {
-    let _ = record;
-    todo!()
+    readable_tree(&record.tree()?)
+}
+
+/// The same for a record that was looked into already.
+pub(crate) fn readable_tree(tree: &Json<'_>) -> Result<(), Unreadable> {
+    check(&FLAG, tree)
+}
+
+fn check(shape: &Shape, value: &Json<'_>) -> Result<(), Unreadable> {
+    if !model::fits(shape, Some(value)) {
+        let problem = format!("is {}, not {}", shown(value), expected(shape));
+        return Err(Unreadable { path: String::new(), problem });
+    }
+    match (shape, value) {
+        (Shape::List { of, .. }, Json::List(items)) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(place, item)| check(of, item).map_err(|inner| within(&format!("[{place}]"), inner))),
+        (
+            Shape::Object { fields, .. } | Shape::ObjectIfThere(fields) | Shape::Rollout(fields),
+            Json::Object(members),
+        ) => members.iter().try_for_each(|(name, value)| match shape_of(fields, name) {
+            Some(shape) => check(shape, value).map_err(|inner| within(name, inner)),
+            None => Ok(()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn shape_of(fields: &'static [Field], name: &str) -> Option<&'static Shape> {
+    fields.iter().find(|(known, _)| *known == name).map(|(_, shape)| shape)
+}
+
+fn within(outer: &str, inner: Unreadable) -> Unreadable {
+    let dot = if inner.path.is_empty() || inner.path.starts_with('[') { "" } else { "." };
+    Unreadable { path: format!("{outer}{dot}{}", inner.path), problem: inner.problem }
+}
+
+fn expected(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Text | Shape::TargetKind => "a text",
+        Shape::TextOrNull => "a text or null",
+        Shape::Bool => "true or false",
+        Shape::Whole | Shape::WholeIfThere => "a number",
+        Shape::WholeOrNull | Shape::Moment => "a number or null",
+        Shape::Any => "a value",
+        Shape::List { nullable: false, .. } => "a list",
+        Shape::List { nullable: true, .. } => "a list or null",
+        Shape::Object { nullable: false, .. } => "an object",
+        Shape::Object { nullable: true, .. } | Shape::ObjectIfThere(_) | Shape::Rollout(_) => "an object or null",
+    }
+}
+
+fn shown(value: &Json<'_>) -> String {
+    match value {
+        Json::Null => "null".to_owned(),
+        Json::Bool(value) => value.to_string(),
+        Json::Number(number) => format!("the number {number}"),
+        Json::Text(text) if text.chars().nth(SHOWN_MAX).is_some() => {
+            format!("the text {:?}...", text.chars().take(SHOWN_MAX).collect::<String>())
+        }
+        Json::Text(text) => format!("the text {text:?}"),
+        Json::List(_) => "a list".to_owned(),
+        Json::Object(_) => "an object".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        match readable(&Record::parse(text.as_bytes()).unwrap()) {
+            Ok(()) => "none".to_owned(),
+            Err(unreadable) => unreadable.to_string(),
+        }
+    }
+
+    #[test]
+    fn says_where_and_what_in_plain_words() {
+        for (text, expected) in [
+            (r#"{"on":"off"}"#, r#"on: is the text "off", not true or false"#),
+            (r#"{"on":null}"#, "on: is null, not true or false"),
+            (r#"{"fallthrough":null}"#, "fallthrough: is null, not an object"),
+            (r#"{"version":"7"}"#, r#"version: is the text "7", not a number"#),
+            (r#"{"samplingRatio":null}"#, "samplingRatio: is null, not a number"),
+            (r#"{"targets":[{"values":["a",1]}]}"#, "targets[0].values[1]: is the number 1, not a text"),
+            (r#"{"rules":[{"clauses":[{},{"op":null}]}]}"#, "rules[0].clauses[1].op: is null, not a text"),
+            (
+                r#"{"fallthrough":{"rollout":{"variations":null}}}"#,
+                "fallthrough.rollout.variations: is null, not a list",
+            ),
+            (r#"{"prerequisites":[[]]}"#, "prerequisites[0]: is a list, not an object"),
+            (r#"{"clientSideAvailability":[]}"#, "clientSideAvailability: is a list, not an object or null"),
+        ] {
+            assert_eq!(problem(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_what_go_takes() {
+        for text in [
+            "{}",
+            r#"{"unknown":{"on":"off"},"rules":[{"unknown":0}]}"#,
+            r#"{"variations":[null,{"on":"off"},[1]],"version":1.5,"offVariation":null}"#,
+            r#"{"prerequisites":null,"targets":null,"contextTargets":null,"rules":null,"variations":null}"#,
+            r#"{"rules":[{"variation":null,"rollout":null,"clauses":[{"attribute":null,"values":null}]}]}"#,
+            r#"{"fallthrough":{"rollout":{"variations":[],"bucketBy":null,"seed":null}}}"#,
+            r#"{"clientSideAvailability":null,"debugEventsUntilDate":null,"migration":null}"#,
+            r#"{"key":"$deleted","deleted":true,"version":7}"#,
+        ] {
+            assert_eq!(problem(text), "none", "{text}");
+        }
+    }
+
+    #[test]
+    fn repeats_only_the_beginning_of_a_long_text() {
+        let long = "x".repeat(1000);
+        assert!(problem(&format!("{{\"on\":\"{long}\"}}")).len() < 100);
+    }
 }

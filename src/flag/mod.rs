@@ -8,7 +8,12 @@ pub mod aspect;
 pub mod check;
 pub mod configuration;
 pub mod instruction;
+mod json;
 pub mod key;
+mod model;
 pub mod patch;
 pub mod preview;
 pub mod record;
+#[cfg(test)]
+mod samples;
+pub mod wish;
