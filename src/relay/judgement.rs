@@ -1,0 +1,181 @@
+//! What follows from a relay's status: cut off or not, how it is configured, whether a restart would be safe, what
+//! LaunchDarkly's return will do. Pure; each rule names where it comes from.
+
+use jiff::Timestamp;
+
+use crate::relay::configuration::RelayConfiguration;
+use crate::relay::status::ConnectionState;
+use crate::relay::status::EnvironmentStatus;
+use crate::relay::status::LastError;
+use crate::relay::status::RelayStatus;
+
+/// An environment whose relay does not hear from LaunchDarkly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// Since when, if the relay says it.
+    pub since: Option<Timestamp>,
+    /// The relay's last failure, if it says one.
+    pub last_error: Option<LastError>,
+    /// Whether the relay has given up, and will not come back without a restart.
+    pub for_good: bool,
+}
+
+/// Whether a relay is cut off from LaunchDarkly for this environment. `None` means that the relay believes to be
+/// connected; a connection that died without a word is believed in for up to 5 minutes.
+pub fn cut_off(environment: &EnvironmentStatus) -> Option<CutOff> {
+    let for_good = match environment.state {
+        ConnectionState::Valid => return None,
+        ConnectionState::Other(_) if environment.connected => return None,
+        ConnectionState::Off => true,
+        ConnectionState::Initializing | ConnectionState::Interrupted | ConnectionState::Other(_) => false,
+    };
+    Some(CutOff { since: environment.since, last_error: environment.last_error.clone(), for_good })
+}
+
+/// How a relay knows its environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// From its own configuration.
+    Manual,
+    /// From LaunchDarkly.
+    AutoConfig,
+    /// From an archive file.
+    Offline,
+    /// Its status does not tell (no environment, or automatic configuration and offline mode, which look alike), and
+    /// its configuration is not known.
+    Unknown,
+}
+
+/// How a relay is configured: by its configuration where that is known, else by its status, which names LaunchDarkly's
+/// keys only in automatic configuration and offline mode (`relay/endpoints_status.go`).
+pub fn mode(status: &RelayStatus, configuration: Option<&RelayConfiguration>) -> Mode {
+    if let Some(configuration) = configuration {
+        return match configuration {
+            known if known.auto_config.is_some() => Mode::AutoConfig,
+            known if known.offline.is_some() => Mode::Offline,
+            known if known.environments.is_empty() => Mode::Unknown,
+            _ => Mode::Manual,
+        };
+    }
+    if status.auto_config.is_some() {
+        return Mode::AutoConfig;
+    }
+    if status.environments.is_empty() {
+        return Mode::Unknown;
+    }
+    let names_keys = status.environments.iter().any(|environment| environment.env_key.is_some());
+    if !names_keys {
+        return Mode::Manual;
+    }
+    // An offline relay never fails to connect, so a failure tells the two apart.
+    let has_failed = status.environments.iter().any(|environment| environment.last_error.is_some());
+    if has_failed { Mode::AutoConfig } else { Mode::Unknown }
+}
+
+/// Why a relay should not be restarted now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestartDanger {
+    /// LaunchDarkly's stream is up: the relay would fill its store from there.
+    #[error("it is connected to LaunchDarkly, which fills its store anew: overrides would be lost")]
+    Connected,
+    /// Environments come from LaunchDarkly, which is away.
+    #[error("its environments come from LaunchDarkly: started now it answers 503 to everybody")]
+    AutoConfigWithoutCache,
+    /// The relay forgets all flags.
+    #[error("it keeps flags only in its memory: started now it has none")]
+    NoStore,
+    /// The store of this environment is not complete.
+    #[error("the store of {environment} is not complete: started now it serves nothing there")]
+    StoreNotInitialised {
+        /// The entry's name in the status.
+        environment: String,
+    },
+    /// The relay does not reach its store.
+    #[error("it does not reach the store of {environment}: started now it serves nothing there")]
+    StoreAway {
+        /// The entry's name in the status.
+        environment: String,
+    },
+    /// LaunchDarkly has refused the key: a new start would be refused too, and then every SDK.
+    #[error("LaunchDarkly refused the SDK key of {environment}: started now it answers 401 to every SDK there")]
+    KeyRefused {
+        /// The entry's name in the status.
+        environment: String,
+    },
+    /// How it is configured is not known.
+    #[error("how it is configured is not known; with automatic configuration it would answer 503 to everybody")]
+    ModeUnknown,
+}
+
+/// Whether a relay can be restarted while LaunchDarkly is away and come back serving its store (launchdarkly.md 9.1).
+/// `store_is_initialised` answers for an environment by what was read from its store; what was not read is not safe.
+///
+/// # Errors
+/// The first danger, the worst first.
+pub fn restart_is_safe(
+    status: &RelayStatus,
+    configuration: Option<&RelayConfiguration>,
+    store_is_initialised: impl Fn(&EnvironmentStatus) -> bool,
+) -> Result<(), RestartDanger> {
+    let kind = mode(status, configuration);
+    if kind == Mode::Offline {
+        return Ok(());
+    }
+    if kind == Mode::AutoConfig {
+        let has_cache = configuration.and_then(|known| known.auto_config.as_ref()).is_some_and(|auto| auto.has_cache);
+        if !has_cache {
+            return Err(RestartDanger::AutoConfigWithoutCache);
+        }
+    }
+    if kind == Mode::Unknown {
+        return Err(RestartDanger::ModeUnknown);
+    }
+    for environment in &status.environments {
+        let name = || environment.key.clone();
+        match cut_off(environment) {
+            None => return Err(RestartDanger::Connected),
+            Some(cut_off) if cut_off.for_good => return Err(RestartDanger::KeyRefused { environment: name() }),
+            Some(_) => {}
+        }
+        if environment.store.database.is_none() {
+            return Err(RestartDanger::NoStore);
+        }
+        if environment.store.state.as_deref() == Some("INTERRUPTED") {
+            return Err(RestartDanger::StoreAway { environment: name() });
+        }
+        if !store_is_initialised(environment) {
+            return Err(RestartDanger::StoreNotInitialised { environment: name() });
+        }
+    }
+    Ok(())
+}
+
+/// What LaunchDarkly's return does to an override behind this relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReturn {
+    /// A guard on the relay's stream keeps it in force.
+    Held,
+    /// The relay's first event replaces the whole store: lost within about 30 s (launchdarkly.md 9.3).
+    Lost,
+    /// The relay is connected already: lost as soon as LaunchDarkly changes the flag or the stream connects anew.
+    LostAtNextEvent,
+    /// A relay of version 9 may be told that nothing changed: stays in the store until LaunchDarkly changes this flag,
+    /// or sends everything (launchdarkly.md 9.4).
+    MayStay,
+    /// The relay never hears from LaunchDarkly.
+    Stays,
+}
+
+/// What LaunchDarkly's return does, for one environment of a relay. `guarded`: a guard holds this relay's stream.
+pub fn on_return(environment: &EnvironmentStatus, major_version: Option<u64>, mode: Mode, guarded: bool) -> OnReturn {
+    if mode == Mode::Offline {
+        return OnReturn::Stays;
+    }
+    if guarded {
+        return OnReturn::Held;
+    }
+    if major_version.is_some_and(|major| major >= 9) {
+        return OnReturn::MayStay;
+    }
+    if cut_off(environment).is_some() { OnReturn::Lost } else { OnReturn::LostAtNextEvent }
+}
