@@ -1,3 +1,5 @@
 //! The program `rc`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    relay_commander::run(std::env::args_os())
+}

@@ -1,0 +1,19 @@
+//! `rc doctor`.
+
+use super::Context;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::error::Kind;
+
+/// Check everything that could fail on the day; changes nothing
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs it.
+///
+/// # Errors
+/// Always: it is not built yet.
+pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let _ = (arguments, context);
+    Err(Failure::new(Kind::Other, "rc doctor is not built yet"))
+}

@@ -1,0 +1,1 @@
+//! The whole of `settings/` through `Settings::resolve`.
