@@ -13,12 +13,13 @@ use crate::change::merge;
 use crate::change::merge::Standing;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
+use crate::change::seen::Seen;
 use crate::change::target::Label;
 use crate::change::target::Target;
 use crate::commands::targets::Chosen;
-use crate::commands::targets::Prefixes;
 use crate::flag::key::FlagKey;
 use crate::store::FlagReading;
+use crate::store::PrefixFound;
 use crate::store::Reading;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -54,11 +55,10 @@ pub enum Extent<'a> {
     All,
 }
 
-/// The prefixes of every store.
-pub async fn prefixes(stores: &Stores) -> BTreeMap<Label, Prefixes> {
+/// The prefixes of every store, or why they are not known.
+pub async fn prefixes(stores: &Stores) -> BTreeMap<Label, Result<Vec<PrefixFound>, StoreError>> {
     let found = join_all(stores.iter().map(|store| store.prefixes())).await;
-    let labels = stores.iter().map(|store| store.label().to_owned());
-    labels.zip(found).map(|(label, found)| (label, found.map_or(Prefixes::NotKnown, |found| found))).collect()
+    stores.iter().map(|store| store.label().to_owned()).zip(found).collect()
 }
 
 /// Reads every chosen target, all at once; a dead store costs its own deadline and nothing more.
@@ -127,8 +127,25 @@ pub async fn standing(stores: &Stores, views: &[TargetView], flag: &FlagKey) -> 
 }
 
 /// The ended marks of `changes` for one flag in one target.
-pub async fn marks(stores: &Stores, target: &Target, changes: &[ChangeId], flag: &FlagKey) -> Vec<EndedMark> {
+pub async fn marks(
+    stores: &Stores,
+    target: &Target,
+    changes: &[ChangeId],
+    flag: &FlagKey,
+) -> Vec<(ChangeId, EndedMark)> {
     let Some(store) = store_of(stores, target) else { return Vec::new() };
     let ended = store.ended(&target.prefix, changes).await.unwrap_or_default();
-    ended.into_values().flatten().filter(|mark| mark.flag == *flag).collect()
+    let marks = ended.into_iter().flat_map(|(change, marks)| marks.into_iter().map(move |mark| (change, mark)));
+    marks.filter(|(_, mark)| mark.flag == *flag).collect()
+}
+
+/// What a target holds of one flag, as `change/` takes it; `None` where it could not be read.
+pub fn seen(view: &TargetView, flag: &FlagKey) -> Option<Seen> {
+    let reading = view.reading.as_ref().ok()?;
+    let found = reading.flags.get(flag).cloned().unwrap_or_default();
+    let (override_text, override_) = match found.override_ {
+        Some(stored) => (Some(stored.text), Some(stored.parsed)),
+        None => (None, None),
+    };
+    Some(Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ })
 }

@@ -34,8 +34,10 @@ pub enum Prefixes {
 pub struct Evidence {
     /// `--prefix`.
     pub given: Option<String>,
-    /// `[environment."project/environment"]` of `relaycommander.toml`.
-    pub named: Vec<String>,
+    /// `prefix` of `[environment."project/environment"]` in `relaycommander.toml`.
+    pub named: Option<String>,
+    /// `prefixes` there: the prefix in single stores, by label. They go before `named`, and before what relays say.
+    pub named_in: BTreeMap<Label, String>,
     /// The relays' own configuration.
     pub configured: Vec<Claim>,
     /// The relays' `/status`.
@@ -101,8 +103,12 @@ pub fn choose(environment: &Environment, evidence: &Evidence) -> Result<Choice, 
     if let Some(prefix) = &evidence.given {
         return Ok(Choice { targets: spread(std::slice::from_ref(prefix), evidence), told: None });
     }
-    if !evidence.named.is_empty() {
-        return Ok(Choice { targets: spread(&evidence.named, evidence), told: None });
+    let every_store_is_named = evidence.stores.keys().all(|label| evidence.named_in.contains_key(label));
+    if let Some(prefix) = &evidence.named {
+        return Ok(Choice { targets: spread(std::slice::from_ref(prefix), evidence), told: None });
+    }
+    if every_store_is_named && !evidence.stores.is_empty() {
+        return Ok(Choice { targets: spread(&[], evidence), told: None });
     }
     for claims in [&evidence.configured, &evidence.reported] {
         match full_copies(claims).as_slice() {
@@ -178,7 +184,9 @@ fn spread(full: &[String], evidence: &Evidence) -> Vec<Chosen> {
             targets.push(Chosen { target: target(""), is_filter_copy: false });
             continue;
         }
-        for full in full {
+        let named_here = evidence.named_in.get(label).filter(|_| evidence.given.is_none());
+        let full_here = named_here.map_or(full, std::slice::from_ref);
+        for full in full_here {
             targets.push(Chosen { target: target(full), is_filter_copy: false });
             let there: BTreeSet<&str> = match prefixes {
                 Prefixes::Found(found) => found.iter().map(|found| found.prefix.as_str()).collect(),
@@ -252,18 +260,29 @@ mod tests {
     fn what_was_typed_comes_before_everything() {
         let mut evidence = stores(&[("a", &["ld:shop:production", "x"])]);
         evidence.given = Some("x".to_owned());
-        evidence.named = vec!["y".to_owned()];
+        evidence.named = Some("y".to_owned());
         evidence.configured = vec![claim("z")];
         assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a x"]);
         evidence.given = None;
         assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a y"]);
-        evidence.named.clear();
+        evidence.named = None;
         assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a z"]);
         evidence.configured.clear();
         evidence.reported = vec![claim("w")];
         assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a w"]);
         evidence.reported.clear();
         assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a ld:shop:production"]);
+    }
+
+    #[test]
+    fn a_store_can_have_a_prefix_of_its_own() {
+        let mut evidence = stores(&[("a", &["p"]), ("b", &["q", "q/eu"])]);
+        evidence.named_in = BTreeMap::from([("b".to_owned(), "q".to_owned())]);
+        evidence.named = Some("p".to_owned());
+        assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a p", "b q", "b q/eu (copy)"]);
+        evidence.named = None;
+        evidence.named_in.insert("a".to_owned(), "p".to_owned());
+        assert_eq!(shown(&choose(&environment(), &evidence).unwrap()), ["a p", "b q", "b q/eu (copy)"]);
     }
 
     #[test]
