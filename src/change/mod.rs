@@ -12,7 +12,8 @@ pub mod reconcile;
 pub mod recorded;
 #[cfg(test)]
 pub(crate) mod sample;
-
+pub mod seen;
+pub mod settle;
 pub mod state;
 pub mod target;
 pub mod undo;

@@ -1,0 +1,173 @@
+//! What one target holds of one flag, and whose it is: LaunchDarkly's record or one that an override put there. Every
+//! decision on a target begins here. It must not know what is going to be done about it.
+
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::flag::check;
+use crate::flag::check::Unreadable;
+use crate::flag::patch;
+use crate::flag::record::Record;
+
+/// What one target holds of one flag, as it was read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    /// The record's exact bytes. They may be anything.
+    pub record: Option<Vec<u8>>,
+    /// Whether our own keys can be read and written there. If not, a record of ours stands alone, without an override.
+    pub own_keys: bool,
+    /// The exact text of the override beside it, for compare-and-set.
+    pub override_text: Option<String>,
+    /// What that text says, or what is wrong with it (damaged, newer format).
+    pub override_: Option<Result<Override, String>>,
+}
+
+/// What the record of a target is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Copy {
+    /// There is no such field.
+    Missing,
+    /// LaunchDarkly deleted the flag.
+    Tombstone {
+        /// The exact record.
+        record: Record,
+    },
+    /// The relay's reader would not read it: relays answer 500 for the whole environment.
+    Damaged {
+        /// The exact record; `None` where the bytes are not even a JSON object.
+        record: Option<Record>,
+        /// What is wrong.
+        unreadable: Unreadable,
+    },
+    /// As it should be.
+    Readable(Record),
+}
+
+impl Seen {
+    /// What the record is.
+    pub fn copy(&self) -> Copy {
+        let Some(bytes) = &self.record else { return Copy::Missing };
+        let record = match Record::parse(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                let unreadable = Unreadable { path: String::new(), problem: format!("is {error}") };
+                return Copy::Damaged { record: None, unreadable };
+            }
+        };
+        // A tombstone may lack everything that a flag needs: LaunchDarkly's Rust SDK writes it so.
+        if record.is_tombstone() {
+            return Copy::Tombstone { record };
+        }
+        match check::readable(&record) {
+            Ok(()) => Copy::Readable(record),
+            Err(unreadable) => Copy::Damaged { record: Some(record), unreadable },
+        }
+    }
+
+    /// The override beside the record, if there is one that can be read.
+    pub fn own(&self) -> Option<&Override> {
+        self.override_.as_ref().and_then(|read| read.as_ref().ok())
+    }
+}
+
+/// Whether `record` was put there for one of `overrides`: it is by value what stands in a store while that override is
+/// in force, or what was written under LaunchDarkly's version once LaunchDarkly had accepted it. Everything else was
+/// written by LaunchDarkly.
+///
+/// A record of LaunchDarkly's that happens to be equal by value (LaunchDarkly gave the same version to the same content)
+/// cannot be told from ours, and nothing is lost by taking it for ours: the same document stands there either way.
+pub fn is_ours<'o>(record: &Record, overrides: impl IntoIterator<Item = &'o Override>) -> bool {
+    overrides.into_iter().any(|override_| {
+        let same = |made: Result<Record, patch::PatchError>| made.is_ok_and(|made| made.same_value(record));
+        // Both forms: the store may not have been given LaunchDarkly's version yet, or not need it.
+        same(override_.in_force())
+            || matches!(override_.state, OverrideState::Replayed { version } if same(override_.answered(version)))
+    })
+}
+
+/// Whether `record`, which is LaunchDarkly's own, is newer than what is known as LaunchDarkly's newest: a higher
+/// version, or other content under the same one. A lower version is an old copy (a lagging replica, a relay's cache).
+pub fn is_newer(record: &Record, known: &Record) -> bool {
+    record.version() > known.version() || (record.version() == known.version() && !record.same_value(known))
+}
+
+/// Whether LaunchDarkly's own `record` shows that LaunchDarkly has the replayed `override_`: it has `version` (what
+/// LaunchDarkly said after the patch) or a later one, or the override changes nothing on it.
+pub fn shows(record: &Record, override_: &Override, version: u64) -> bool {
+    record.version() >= version
+        || patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
+}
+
+/// LaunchDarkly's newest record, as far as one target knows: what the override is applied to there.
+///
+/// * A target whose override has a history in common with `merged` keeps to its own upstream. Hosts may hold different
+///   content, and each is edited in place: one host's content is not carried to another by the way.
+/// * A target that lacks the override, or has one of another history, takes that of `merged`. That matters after a
+///   replay: then `merged` names only what came later, and a record from before the replay would lack what LaunchDarkly
+///   has accepted since.
+/// * A record in the store that LaunchDarkly wrote replaces either, if it is newer (see [`is_newer`]).
+///
+/// `record` is the store's record if it can be read; a damaged one is nobody's.
+pub fn upstream_here(record: Option<&Record>, own: Option<&Override>, merged: &Override) -> Record {
+    let known = match own {
+        Some(own) if own.change().is_some_and(|change| merged.changes.contains(&change)) => &own.upstream,
+        Some(own) if is_newer(&own.upstream, &merged.upstream) => &own.upstream,
+        _ => &merged.upstream,
+    };
+    match record {
+        Some(record) if !is_ours(record, own.into_iter().chain([merged])) && is_newer(record, known) => record.clone(),
+        _ => known.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::sample::change;
+    use crate::change::sample::flag;
+    use crate::change::sample::override_of;
+    use crate::flag::instruction::Instruction;
+
+    fn holding(bytes: &str) -> Copy {
+        Seen { record: Some(bytes.as_bytes().to_vec()), ..Seen::default() }.copy()
+    }
+
+    #[test]
+    fn what_a_record_is() {
+        assert_eq!(Seen::default().copy(), Copy::Missing);
+        assert!(matches!(holding(r#"{"version":7,"key":"$deleted","deleted":true}"#), Copy::Tombstone { .. }));
+        assert!(matches!(holding("nonsense"), Copy::Damaged { record: None, .. }));
+        let damaged = flag(7, true, 1, 0).text().replace("true", r#""off""#);
+        assert!(matches!(holding(&damaged), Copy::Damaged { record: Some(_), .. }));
+        assert!(matches!(holding(flag(7, true, 1, 0).text()), Copy::Readable(_)));
+    }
+
+    #[test]
+    fn ours_is_what_the_override_comes_to() {
+        let mut override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
+        assert!(is_ours(&flag(43, false, 1, 0), [&override_]));
+        assert!(!is_ours(&flag(43, true, 1, 0), [&override_]), "LaunchDarkly's next version");
+        assert!(!is_ours(&flag(42, false, 1, 0), [&override_]), "LaunchDarkly's version");
+        assert!(!is_ours(&flag(43, false, 1, 0), []));
+        override_.revision = 3;
+        override_.state = OverrideState::Replayed { version: 44 };
+        assert!(is_ours(&flag(45, false, 1, 0), [&override_]), "not set back yet");
+        assert!(is_ours(&flag(44, false, 1, 0), [&override_]), "set back");
+    }
+
+    #[test]
+    fn launchdarklys_newest_record_here() {
+        let off = [Instruction::TurnFlagOff];
+        let merged = override_of(&flag(42, true, 1, 0), &off, change(1));
+        let own = override_of(&flag(41, true, 1, 2), &off, change(1));
+        let stranger = override_of(&flag(40, true, 1, 2), &off, change(9));
+        let here = |record: &Record, own| upstream_here(Some(record), own, &merged).version();
+        assert_eq!(here(&flag(42, false, 1, 2), Some(&own)), 41, "ours, edited in place");
+        assert_eq!(here(&flag(45, true, 1, 2), Some(&own)), 45, "LaunchDarkly's newer one");
+        assert_eq!(here(&flag(40, true, 1, 2), Some(&own)), 41, "an old copy");
+        assert_eq!(here(&flag(43, false, 1, 0), None), 42, "ours, without an override");
+        assert_eq!(here(&flag(40, true, 1, 2), None), 42, "an old copy, without an override");
+        assert_eq!(here(&flag(41, false, 1, 2), Some(&stranger)), 42, "another history");
+        let other = upstream_here(Some(&flag(42, true, 2, 2)), None, &merged);
+        assert!(other.same_value(&flag(42, true, 2, 2)), "other content under the same version");
+    }
+}
