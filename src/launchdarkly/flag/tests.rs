@@ -43,7 +43,10 @@ fn sample() -> Value {
 #[test]
 fn the_documented_sample_is_read() {
     let flag = read(&sample()).unwrap();
-    assert_eq!((flag.version, flag.archived, flag.temporary, &flag.tags[..]), (61, false, Some(false), &["ops".to_owned()][..]));
+    assert_eq!(
+        (flag.version, flag.archived, flag.temporary, &flag.tags[..]),
+        (61, false, Some(false), &["ops".to_owned()][..])
+    );
     assert_eq!(flag.last_modified.unwrap().to_string(), "2016-07-24T02:16:05.348Z");
     assert_eq!(flag.variation_ids[1].as_deref(), Some("a00bf58d-d252-476c-b915-15a74becacb4"));
     assert_eq!(flag.variation_names, [None, Some("off".to_owned())]);
@@ -84,7 +87,13 @@ fn what_decides_must_be_there() {
     }
     assert!(matches!(without("/environments/production"), Err(FlagReadError::NoEnvironment(_))));
     assert!(matches!(without("/environments"), Err(FlagReadError::NoEnvironment(_))));
-    for path in ["/name", "/tags", "/variations/0/_id", "/environments/production/rules", "/environments/production/fallthrough"] {
+    for path in [
+        "/name",
+        "/tags",
+        "/variations/0/_id",
+        "/environments/production/rules",
+        "/environments/production/fallthrough",
+    ] {
         assert!(without(path).is_ok(), "{path}");
     }
     let mut other = sample();
@@ -118,7 +127,8 @@ fn archived_anywhere_is_archived() {
 }
 
 fn serve() -> BoxedStrategy<Serve> {
-    let rollout = (any::<bool>(), 0..3_usize, any::<bool>(), proptest::option::of(0..99_i64), 0..=100_000_i64, any::<bool>());
+    let rollout =
+        (any::<bool>(), 0..3_usize, any::<bool>(), proptest::option::of(0..99_i64), 0..=100_000_i64, any::<bool>());
     let rollout = rollout.prop_map(|(experiment, kind, by_name, seed, weight, untracked)| Serve::Rollout {
         experiment,
         context_kind: ["user", "org", "device"][kind].to_owned(),
@@ -134,11 +144,19 @@ fn serve() -> BoxedStrategy<Serve> {
 }
 
 fn clause() -> BoxedStrategy<Clause> {
-    let parts = (0..4_usize, any::<bool>(), prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!(2.5))], any::<bool>());
+    let parts =
+        (0..4_usize, any::<bool>(), prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!(2.5))], any::<bool>());
     parts
         .prop_map(|(kind, reference, value, negate)| Clause {
             context_kind: [None, Some("user"), Some("org"), Some("")][kind].map(str::to_owned),
-            attribute: if kind == 3 { "" } else if reference { "/a/b" } else { "name" }.to_owned(),
+            attribute: if kind == 3 {
+                ""
+            } else if reference {
+                "/a/b"
+            } else {
+                "name"
+            }
+            .to_owned(),
             op: if kind == 3 { "segmentMatch" } else { "in" }.to_owned(),
             values: vec![JsonValue(value)],
             negate,
@@ -213,7 +231,9 @@ impl Writer {
                     rollout["seed"] = json!(seed);
                 }
                 match (self.rest, experiment) {
-                    (true, true) => rollout["experimentAllocation"] = json!({"defaultVariation": 0, "canReshuffle": true}),
+                    (true, true) => {
+                        rollout["experimentAllocation"] = json!({"defaultVariation": 0, "canReshuffle": true})
+                    }
                     (false, true) => rollout["kind"] = json!("experiment"),
                     (false, false) if self.whim() => rollout["kind"] = json!("rollout"),
                     _ => {}
