@@ -1,6 +1,8 @@
 //! The client of LaunchDarkly's API against small servers of its own: what each answer means, what is repeated, and
 //! that the token goes nowhere else.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,12 +21,12 @@ use relay_commander::flag::key::FlagKey;
 use relay_commander::launchdarkly::ApiError;
 use relay_commander::launchdarkly::Client;
 use relay_commander::launchdarkly::ClientOptions;
+use relay_commander::launchdarkly::Observer;
 use relay_commander::launchdarkly::Token;
+use relay_commander::launchdarkly::Waiting;
 use relay_commander::launchdarkly::approval::ApprovalStatus;
 use relay_commander::launchdarkly::approval::ReviewStatus;
-use relay_commander::launchdarkly::client::Observer;
 use relay_commander::launchdarkly::client::PatchOptions;
-use relay_commander::launchdarkly::client::Waiting;
 use relay_commander::launchdarkly::identity::Reached;
 use relay_commander::launchdarkly::pacing::Patience;
 use relay_commander::launchdarkly::pacing::WaitReason;
