@@ -357,3 +357,179 @@ pub(crate) fn shortened(value: &str) -> String {
         None => value.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::flag::samples::TYPICAL;
+    use crate::flag::samples::any_flag;
+    use crate::flag::samples::as_go_writes;
+    use crate::flag::samples::mixed;
+    use crate::flag::samples::record;
+    use crate::flag::samples::respelled;
+
+    fn configuration(text: &str) -> Configuration {
+        Configuration::of_record(&record(text))
+    }
+
+    fn differs(one: &str, other: &str) -> Vec<Aspect> {
+        let (one, other) = (configuration(one), configuration(other));
+        assert_eq!(one.differs(&other), other.differs(&one));
+        one.differs(&other).into_iter().collect()
+    }
+
+    #[test]
+    fn reads_a_record() {
+        let read = configuration(TYPICAL);
+        assert!(read.on);
+        assert_eq!(read.off_variation, Some(1));
+        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(
+            read.targets,
+            BTreeMap::from([(("user".into(), 0), keys(&["anna", "bob"])), (("org".into(), 1), keys(&["acme"]))])
+        );
+        assert_eq!(read.prerequisites, BTreeMap::from([("payments".into(), 0)]));
+        assert_eq!(read.variations, [JsonValue(json!(true)), JsonValue(json!(false))]);
+        let rule = &read.rules[0];
+        assert_eq!((rule.id.as_str(), &rule.serve, rule.clauses.len()), ("a902ef4a-6a35", &Serve::Variation(1), 2));
+        assert_eq!(rule.clauses[0].context_kind.as_deref(), Some("user"));
+        assert_eq!((rule.clauses[1].context_kind.as_deref(), rule.clauses[1].negate), (Some(""), true));
+        let Serve::Rollout { seed: Some(61), shares, .. } = &read.fallthrough else { panic!("{:?}", read.fallthrough) };
+        assert_eq!(shares.iter().map(|share| share.weight).collect::<Vec<_>>(), [60_000, 40_000]);
+        assert_eq!(configuration("{}").differs(&configuration(r#"{"on":false,"rules":null}"#)), BTreeSet::new());
+    }
+
+    #[test]
+    fn differs_by_aspect() {
+        for (one, other, aspect) in [
+            (r#"{"on":true}"#, "{}", Aspect::On),
+            (r#"{"offVariation":0}"#, "{}", Aspect::OffVariation),
+            (r#"{"fallthrough":{"variation":0}}"#, "{}", Aspect::Fallthrough),
+            (r#"{"targets":[{"values":["a"]}]}"#, r#"{"targets":[{"values":["a"],"variation":1}]}"#, Aspect::Targets),
+            (r#"{"rules":[{"id":"a"},{"id":"b"}]}"#, r#"{"rules":[{"id":"b"},{"id":"a"}]}"#, Aspect::Rules),
+            (
+                r#"{"rules":[{"clauses":[{"attribute":"/a"}]}]}"#,
+                r#"{"rules":[{"clauses":[{"attribute":"/a","contextKind":"user"}]}]}"#,
+                Aspect::Rules,
+            ),
+            (r#"{"prerequisites":[{"key":"a"}]}"#, r#"{"prerequisites":[{"key":"b"}]}"#, Aspect::Prerequisites),
+            (r#"{"variations":[1,2]}"#, r#"{"variations":[2,1]}"#, Aspect::Variations),
+        ] {
+            assert_eq!(differs(one, other), [aspect], "{one}");
+        }
+    }
+
+    #[test]
+    fn passes_over_what_does_not_count() {
+        for (one, other) in [
+            (
+                r#"{"targets":[{"values":["b","a"]}],"contextTargets":[{"contextKind":"user","values":[]}]}"#,
+                r#"{"contextTargets":[{"contextKind":"user","values":["a"]},{"values":["b"]}]}"#,
+            ),
+            (
+                r#"{"rules":[{"clauses":[{"op":"segmentMatch","attribute":"x","values":["s"]}]}]}"#,
+                r#"{"rules":[{"clauses":[{"op":"segmentMatch","contextKind":"user","values":["s"]}],"trackEvents":true}]}"#,
+            ),
+            (
+                r#"{"fallthrough":{"rollout":{"variations":[{"weight":0},{"variation":1,"weight":100000,"untracked":true}]}}}"#,
+                r#"{"fallthrough":{"rollout":{"kind":"rollout","contextKind":"user","bucketBy":"key","variations":[{"variation":1,"weight":100000}]}}}"#,
+            ),
+            (r#"{"variations":[{"a":1,"b":2}]}"#, r#"{"variations":[{"b":2.0,"a":1e0}]}"#),
+            (r#"{"prerequisites":[{"key":"a"},{"key":"b"}]}"#, r#"{"prerequisites":[{"key":"b"},{"key":"a"}]}"#),
+            (r#"{"version":7,"salt":"s"}"#, r#"{"version":8,"debugEventsUntilDate":1}"#),
+        ] {
+            assert_eq!(differs(one, other), [], "{one}");
+        }
+    }
+
+    #[test]
+    fn knows_experiments_from_rollouts() {
+        let rollout = |kind: &str| {
+            format!(
+                r#"{{"fallthrough":{{"rollout":{{"kind":"{kind}","seed":1,"variations":[{{"weight":100000}}]}}}}}}"#
+            )
+        };
+        assert_eq!(differs(&rollout("rollout"), &rollout("experiment")), [Aspect::Fallthrough]);
+        let other_seed = rollout("experiment").replace("\"seed\":1", "\"seed\":2");
+        assert_eq!(differs(&rollout("experiment"), &other_seed), [Aspect::Fallthrough]);
+        // The last share takes what is missing from the whole, so that it is there counts.
+        let short = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000},{"variation":1,"weight":0}]}}}"#;
+        let shorter = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000}]}}}"#;
+        assert_eq!(differs(short, shorter), [Aspect::Fallthrough]);
+    }
+
+    #[test]
+    fn a_disabled_rule_counts_on_neither_side() {
+        let mut rest = configuration(r#"{"rules":[{"id":"a","variation":0},{"id":"b","variation":1}]}"#);
+        rest.rules[0].disabled = true;
+        assert_eq!(rest.differs(&configuration(r#"{"rules":[{"id":"b","variation":1}]}"#)), BTreeSet::new());
+        let with_it = configuration(r#"{"rules":[{"id":"a","variation":7},{"id":"b","variation":1}]}"#);
+        assert_eq!(with_it.differs(&rest), BTreeSet::new());
+        assert_eq!(rest.in_words(Aspect::Rules), "1 rule");
+        let without = configuration(r#"{"rules":[{"id":"a","variation":0}]}"#);
+        assert_eq!(without.differs(&rest), BTreeSet::from([Aspect::Rules]));
+    }
+
+    #[test]
+    fn a_guarded_rollout_equals_nothing() {
+        let mut guarded = configuration("{}");
+        guarded.fallthrough = Serve::Measured;
+        assert_eq!(guarded.differs(&guarded.clone()), BTreeSet::from([Aspect::Fallthrough]));
+    }
+
+    #[test]
+    fn says_it_in_few_words() {
+        let words = |text: &str| {
+            let configuration = configuration(text);
+            Aspect::ALL.map(|aspect| configuration.in_words(aspect))
+        };
+        assert_eq!(
+            words(TYPICAL),
+            ["on", "false", "60% true, 40% false", "3 targets", "1 rule", "requires payments", "true, false"]
+        );
+        assert_eq!(
+            words("{}"),
+            [
+                "off",
+                "no variation (the code's own default)",
+                "nothing",
+                "no targets",
+                "no rules",
+                "no prerequisites",
+                "no variations",
+            ]
+        );
+        let long = format!(
+            r#"{{"offVariation":9,"fallthrough":{{"rollout":{{"kind":"experiment","variations":[{{"weight":33333}},{{"variation":1,"weight":66667}}]}}}},"variations":["{}",1,2,3,4]}}"#,
+            "é".repeat(100)
+        );
+        let [_, off, default, .., variations] = words(&long);
+        assert_eq!(off, "variation 9, which does not exist");
+        assert_eq!(default, format!("experiment: 33.333% \"{}..., 66.667% 1", "é".repeat(39)));
+        assert_eq!(variations, format!("\"{}..., 1, 2 and 2 more", "é".repeat(39)));
+    }
+
+    proptest! {
+        #[test]
+        fn does_not_depend_on_spelling_or_on_relays(flag in any_flag(), seed: u64) {
+            let original = Configuration::of_record(&record(&flag.to_string()));
+            let other = Configuration::of_record(&record(&respelled(&flag, &mut seed.clone())));
+            prop_assert_eq!(original.differs(&other), BTreeSet::new());
+            let relayed = Configuration::of_record(&record(&as_go_writes(&flag).to_string()));
+            prop_assert_eq!(original.differs(&relayed), BTreeSet::new());
+            prop_assert_eq!(&original.clone().normalised(), &original);
+        }
+
+        /// Records that mean the same do the same, whatever else they differ in.
+        #[test]
+        fn the_same_value_is_the_same_configuration(one in any_flag(), other in any_flag(), choice: u32) {
+            let other = mixed(&one, &other, choice & (choice >> 1) & (choice >> 2));
+            let (one, other) = (record(&one.to_string()), record(&other.to_string()));
+            let differs = Configuration::of_record(&one).differs(&Configuration::of_record(&other));
+            prop_assert!(!one.same_value(&other) || differs.is_empty());
+        }
+    }
+}

@@ -7,6 +7,7 @@
 pub mod aspect;
 pub mod check;
 pub mod configuration;
+#[cfg(test)]
 pub mod instruction;
 mod json;
 pub mod key;
