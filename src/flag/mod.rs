@@ -7,7 +7,6 @@
 pub mod aspect;
 pub mod check;
 pub mod configuration;
-#[cfg(test)]
 pub mod instruction;
 mod json;
 pub mod key;
@@ -18,3 +17,4 @@ pub mod record;
 #[cfg(test)]
 mod samples;
 pub mod wish;
+mod words;

@@ -7,10 +7,10 @@ use crate::flag::check;
 use crate::flag::check::Unreadable;
 use crate::flag::configuration::Configuration;
 use crate::flag::configuration::JsonValue;
-use crate::flag::configuration::shortened;
 use crate::flag::instruction::Instruction;
 use crate::flag::instruction::VariationIndex;
 use crate::flag::record::Record;
+use crate::flag::words::shortened;
 
 /// Why a flag cannot be made to serve a value to everybody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
