@@ -1,1 +1,2 @@
 //! The tests of the whole program: one binary, a file per subject.
+mod launchdarkly;

@@ -13,11 +13,11 @@ const TOLD_LENGTH_MAX: usize = 1_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// Such as `not_found`.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// A sentence.
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
     /// For LaunchDarkly's support.
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
 }
 
 impl Told {

@@ -19,8 +19,6 @@ use crate::launchdarkly::wire;
 
 /// The context kind where none is named.
 const DEFAULT_KIND: &str = "user";
-/// The attribute that rollouts go by where none is named.
-const DEFAULT_BUCKET_BY: &str = "key";
 /// What REST calls a guarded rollout.
 const MEASURED_ROLLOUT: &str = "measuredRollout";
 
@@ -112,15 +110,14 @@ fn configuration(read: wire::FlagConfiguration, variations: Vec<JsonValue>) -> C
         prerequisites: read.prerequisites.into_iter().map(|wanted| (wanted.key, wanted.variation)).collect(),
         variations,
     }
+    .normalised()
 }
 
 /// Both lists together: `contextTargets` holds empty placeholders for what stands in `targets`.
 fn targets(users: Vec<wire::Target>, contexts: Vec<wire::Target>) -> BTreeMap<(String, i64), BTreeSet<String>> {
     let mut merged = BTreeMap::<_, BTreeSet<_>>::new();
     for target in users.into_iter().chain(contexts) {
-        if !target.values.is_empty() {
-            merged.entry((kind(target.context_kind), target.variation)).or_default().extend(target.values);
-        }
+        merged.entry((kind(target.context_kind), target.variation)).or_default().extend(target.values);
     }
     merged
 }
@@ -135,16 +132,16 @@ fn rule(read: wire::Rule) -> Rule {
 }
 
 fn clause(read: wire::Clause) -> Clause {
-    let segment = read.op == "segmentMatch";
     Clause {
-        context_kind: if segment { Some(String::new()) } else { read.context_kind.filter(|kind| !kind.is_empty()) },
-        attribute: if segment { String::new() } else { read.attribute },
+        context_kind: read.context_kind.filter(|kind| !kind.is_empty()),
+        attribute: read.attribute,
         op: read.op,
         values: read.values.into_iter().map(JsonValue).collect(),
         negate: read.negate,
     }
 }
 
+/// A variation wins over a rollout, as in every reader.
 fn serve(read: wire::Served) -> Serve {
     if let Some(variation) = read.variation {
         return Serve::Variation(variation);
@@ -154,17 +151,17 @@ fn serve(read: wire::Served) -> Serve {
     if allocation.as_ref().and_then(|allocation| allocation.kind.as_deref()) == Some(MEASURED_ROLLOUT) {
         return Serve::Measured;
     }
-    let shares = rollout.variations.into_iter().filter(|share| share.weight != 0).map(|share| Share {
+    let share = |share: wire::Share| Share {
         variation: share.variation,
         weight: share.weight,
         untracked: share.untracked.unwrap_or(false),
-    });
+    };
     Serve::Rollout {
         experiment: allocation.is_some(),
         context_kind: kind(rollout.context_kind),
-        bucket_by: rollout.bucket_by.filter(|by| !by.is_empty()).unwrap_or_else(|| DEFAULT_BUCKET_BY.to_owned()),
+        bucket_by: rollout.bucket_by.unwrap_or_default(),
         seed: rollout.seed,
-        shares: shares.collect(),
+        shares: rollout.variations.into_iter().map(share).collect(),
     }
 }
 

@@ -18,10 +18,13 @@ pub mod flag;
 pub mod identity;
 pub mod pacing;
 pub mod patch;
+mod sender;
 pub mod token;
 mod wire;
 
 pub use api_error::ApiError;
 pub use client::Client;
 pub use client::ClientOptions;
+pub use sender::Observer;
+pub use sender::Waiting;
 pub use token::Token;
