@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -33,12 +34,14 @@ use relay_commander::relay::probe::Readiness;
 use relay_commander::relay::probe::Sight;
 use relay_commander::relay::probe::Watch;
 use relay_commander::relay::served::Served;
+use relay_commander::relay::status::EnvironmentStatus;
 use relay_commander::relay::status::RelayStatus;
 use relay_commander::relay::verdict::Observations;
 use relay_commander::relay::verdict::Proof;
 use relay_commander::relay::verdict::RelayFacts;
 use relay_commander::relay::verdict::verdict;
 use tokio::sync::broadcast;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client;
@@ -62,7 +65,6 @@ fn start(program: &Path, arguments: &[&str], folder: &Path) -> Process {
     let output = std::fs::File::create(folder.join("output")).unwrap();
     let child = Command::new(program)
         .args(arguments)
-        .env_clear()
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
@@ -72,6 +74,11 @@ fn start(program: &Path, arguments: &[&str], folder: &Path) -> Process {
     Process(child)
 }
 
+/// The relay's program, if there is one.
+fn program() -> Option<PathBuf> {
+    std::env::var_os("LD_RELAY").map(|name| Path::new(&name).canonicalize().unwrap())
+}
+
 async fn free_port() -> u16 {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
@@ -79,6 +86,8 @@ async fn free_port() -> u16 {
 /// LaunchDarkly's stream, as far as a relay needs it. Aborting it breaks its connections off.
 struct LaunchDarkly {
     events: broadcast::Sender<Bytes>,
+    /// Dropped, it stops the server.
+    stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
 
@@ -103,32 +112,27 @@ impl LaunchDarkly {
         let router = Router::new().route("/all", get(stream));
         let address: SocketAddr = ([127, 0, 0, 1], port).into();
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        // Connections live in tasks of their own: each stops when this runtime's set is dropped.
+        // Connections live in tasks of their own, which end with the runtime that they run on: so it has its own.
+        let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let listener = listener.into_std().unwrap();
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-                STOPS.lock().unwrap().push(stop);
                 tokio::select! {
                     _ = axum::serve(listener, router) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Self { events, server }
+        Self { events, stop, server }
     }
 
     async fn go_away(self) {
-        let stop = STOPS.lock().unwrap().pop().unwrap();
-        drop(stop);
+        drop(self.stop);
         self.server.await.unwrap();
     }
 }
-
-/// One LaunchDarkly at a time, so one entry at a time.
-static STOPS: std::sync::Mutex<Vec<tokio::sync::oneshot::Sender<()>>> = std::sync::Mutex::new(Vec::new());
 
 /// Asks until the status is as wanted.
 async fn status_when(
@@ -161,7 +165,7 @@ fn is_version(version: u64) -> impl Fn(&Served) -> bool {
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
 async fn an_outage_at_a_real_relay() {
-    let Some(program) = std::env::var_os("LD_RELAY") else {
+    let Some(program) = program() else {
         eprintln!("NOT RUN: an_outage_at_a_real_relay needs LD_RELAY to name the relay's program");
         return;
     };
@@ -170,21 +174,8 @@ async fn an_outage_at_a_real_relay() {
     let redis_folder = folder.path().join("redis");
     std::fs::create_dir(&redis_folder).unwrap();
     let port = redis_port.to_string();
-    let _redis = start(
-        Path::new("/usr/bin/env"),
-        &[
-            "-i",
-            "PATH=/usr/local/bin:/usr/bin:/bin",
-            "redis-server",
-            "--port",
-            &port,
-            "--save",
-            "",
-            "--bind",
-            "127.0.0.1",
-        ],
-        &redis_folder,
-    );
+    let arguments = ["--port", &port, "--save", "", "--bind", "127.0.0.1"];
+    let _redis = start(Path::new("redis-server"), &arguments, &redis_folder);
     let mut redis = redis_when_up(redis_port).await;
 
     let launchdarkly = LaunchDarkly::start(launchdarkly_port, format!(r#"{{"checkout":{}}}"#, record(42, true))).await;
@@ -192,11 +183,10 @@ async fn an_outage_at_a_real_relay() {
         "# written by a test\n[Main]\nport = {relay_port}\nstreamUri = \"http://127.0.0.1:{launchdarkly_port}\"\n\
          baseUri = http://127.0.0.1:{launchdarkly_port} ; and behind it a comment\ninitTimeout = 2s\n\n\
          [redis]\nHOST = 127.0.0.1\nPort = {redis_port}\nlocalTtl = 1500ms\n\n\
-         [Environment \"Shop \\\"EU\\\" production\"]\nsdkKey = {SDK_KEY}\nprefix = ld:shop:\\\nproduction\n"
+         [Environment \"Shop Production\"]\nsdkKey = {SDK_KEY}\nprefix = ld:shop:\\\nproduction\n"
     );
-    let text = text.replace("Shop \\\"EU\\\" production", "Shop Production");
     std::fs::write(folder.path().join("ld-relay.conf"), &text).unwrap();
-    let _relay = start(Path::new(&program), &["--config", "ld-relay.conf"], folder.path());
+    let _relay = start(&program, &["--config", "ld-relay.conf"], folder.path());
 
     let configuration = RelayConfiguration::load(&folder.path().join("ld-relay.conf")).await.unwrap();
     let environment = configuration.matches(&"shop/production".parse().unwrap())[0];
@@ -279,5 +269,91 @@ async fn redis_when_up(port: u16) -> redis::aio::MultiplexedConnection {
             Err(error) => assert!(started.elapsed() < LONG, "redis-server does not come up: {error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a relay makes of a configuration: its environments with their prefixes, or that it refuses it.
+type Reading = Option<Vec<(String, String)>>;
+
+async fn as_the_relay_reads_it(program: &Path, folder: &Path, text: &str, port: u16) -> Reading {
+    std::fs::write(folder.join("ld-relay.conf"), text).unwrap();
+    let mut relay = start(program, &["--config", "ld-relay.conf"], folder);
+    let client = client(Deadlines::default());
+    let address = RelayAddress::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+    let started = Instant::now();
+    loop {
+        if relay.0.try_wait().unwrap().is_some() {
+            return None;
+        }
+        if let Ok(status) = client.status(&address).await {
+            let of = |environment: &EnvironmentStatus| {
+                (environment.key.clone(), environment.store.prefix.clone().unwrap_or_default())
+            };
+            return Some(sorted(status.environments.iter().map(of).collect()));
+        }
+        assert!(started.elapsed() < LONG, "the relay neither runs nor ends");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn as_we_read_it(text: &str) -> Reading {
+    let configuration = RelayConfiguration::from_file(text, "ld-relay.conf").ok()?;
+    let mut all = Vec::new();
+    for environment in &configuration.environments {
+        for copy in configuration.copies(environment) {
+            let filter = copy.filter.map(|filter| format!("/{filter}")).unwrap_or_default();
+            all.push((format!("{}{filter}", environment.name), copy.prefix));
+        }
+    }
+    Some(sorted(all))
+}
+
+fn sorted(mut all: Vec<(String, String)>) -> Vec<(String, String)> {
+    all.sort();
+    all
+}
+
+#[tokio::test]
+#[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
+async fn a_real_relay_reads_its_configuration_as_we_do() {
+    let Some(program) = program() else {
+        eprintln!("NOT RUN: a_real_relay_reads_its_configuration_as_we_do needs LD_RELAY to name the relay's program");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let one = |lines: &str| format!("[Environment \"a\"]\nsdkKey = sdk-1\n{lines}\n");
+    let cases = [
+        (true, one("")),
+        (true, one("prefix =")),
+        (true, one("prefix = ld:shop:production")),
+        (true, one("prefix = a  b\tc   ; behind it")),
+        (true, one("prefix=a#b")),
+        (true, one("PREFIX = \"a;b#c\\\\d\\\"e\" ")),
+        (true, one("prefix = a\" b \"c")),
+        (true, one("prefix = a\\\nb\nprojKey = p")),
+        (true, one("prefix = first\n[environment \"a\"]\nprefix = second")),
+        (true, one("prefix = p").replace('\n', "\r\n")),
+        (true, one("prefix = p\nprojKey = q\n[Filters \"q\"]\nkeys = web , app\nkeys = till")),
+        (true, one("prefix = p").replace("\"a\"", "\"Shop \\\"EU\\\" \\\\ A\"")),
+        (true, one("prefix = p\n[Environment \"A\"]\nsdkKey = sdk-2\nprefix = q")),
+        (false, one("prefix = a\\qb")),
+        (false, one("sdk_key = x")),
+        (false, one("prefix")),
+        (false, one("prefix = \"a")),
+        (false, one("[Environment.b]\nsdkKey = sdk-2")),
+        (false, one("[Redis]\nlocalTtl = 30")),
+        (false, one("[Redis]\nurl = redis://b")),
+        (false, one("[Consul]\nhost = b")),
+        (false, one("[AutoConfig]\nkey = rel-1\nenvDatastorePrefix = x-$CID")),
+        (false, one("[Main] logLevel = debug")),
+        (false, one("[Filters \"q\"]\nkeys = a,,b")),
+    ];
+    for (accepted, case) in cases {
+        let port = free_port().await;
+        let main = format!("[Main]\nport = {port}\nstreamUri = http://127.0.0.1:1\ninitTimeout = 1s\n");
+        let text = format!("{main}[Redis]\nhost = 127.0.0.1\nport = 1\n{case}");
+        let (theirs, ours) = (as_the_relay_reads_it(&program, folder.path(), &text, port).await, as_we_read_it(&text));
+        assert_eq!(theirs, ours, "{case}");
+        assert_eq!(theirs.is_some(), accepted, "{case}");
     }
 }
