@@ -57,7 +57,7 @@ pub struct RelayEnvironment {
 
 /// One copy of an environment in the relay's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copy {
+pub struct EnvironmentCopy {
     /// The prefix, without the colon.
     pub prefix: String,
     /// The payload filter that it holds, or `None` for the whole environment.
@@ -228,19 +228,19 @@ impl RelayConfiguration {
     /// The copies of an environment in the relay's database: its own prefix, and `prefix/filter` for each payload filter
     /// of its project. Without a prefix a single environment has [`DEFAULT_PREFIX`] (its filter copies as well: the
     /// relay gives them nothing of their own then); among several it is not known, and there are none.
-    pub fn copies(&self, environment: &RelayEnvironment) -> Vec<Copy> {
+    pub fn copies(&self, environment: &RelayEnvironment) -> Vec<EnvironmentCopy> {
         let Some(prefix) = environment.prefix.as_ref() else {
             if self.environments.len() != 1 || matches!(self.database, Database::DynamoDb { .. }) {
                 return Vec::new();
             }
-            return vec![Copy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
+            return vec![EnvironmentCopy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
         };
         let filters = environment.proj_key.as_ref().and_then(|key| self.filters.get(key));
-        let whole = Copy { prefix: prefix.clone(), filter: None };
+        let whole = EnvironmentCopy { prefix: prefix.clone(), filter: None };
         let filtered = filters
             .into_iter()
             .flatten()
-            .map(|filter| Copy { prefix: format!("{prefix}/{filter}"), filter: Some(filter.clone()) });
+            .map(|filter| EnvironmentCopy { prefix: format!("{prefix}/{filter}"), filter: Some(filter.clone()) });
         std::iter::once(whole).chain(filtered).collect()
     }
 
@@ -375,7 +375,7 @@ mod tests {
             let configuration = read(text);
             configuration.copies(&configuration.environments[0])
         };
-        let whole = [Copy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
+        let whole = [EnvironmentCopy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
         assert_eq!(one("[Environment \"a\"]"), whole);
         assert_eq!(one("[Environment \"a\"]\nprojKey=p\n[Filters \"p\"]\nkeys=web"), whole);
         assert_eq!(one("[DynamoDB]\nenabled\n[Environment \"a\"]"), []);

@@ -33,6 +33,7 @@ use relay_commander::relay::pairing::pair;
 use relay_commander::relay::probe::Readiness;
 use relay_commander::relay::probe::Sight;
 use relay_commander::relay::probe::Watch;
+use relay_commander::relay::sdk_key::SdkKey;
 use relay_commander::relay::served::Served;
 use relay_commander::relay::status::EnvironmentStatus;
 use relay_commander::relay::status::RelayStatus;
@@ -162,6 +163,56 @@ fn is_version(version: u64) -> impl Fn(&Served) -> bool {
     move |served| served.version == version
 }
 
+/// A relay on a Redis, filled by LaunchDarkly with `checkout` on, version 42.
+struct Stage {
+    redis: redis::aio::MultiplexedConnection,
+    redis_port: u16,
+    launchdarkly: LaunchDarkly,
+    launchdarkly_port: u16,
+    relay: RelayAddress,
+    configuration: RelayConfiguration,
+    // In this order: what runs ends before its folder goes.
+    _processes: [Process; 2],
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn set(program: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (redis_port, relay_port, launchdarkly_port) = (free_port().await, free_port().await, free_port().await);
+        let redis_folder = folder.path().join("redis");
+        std::fs::create_dir(&redis_folder).unwrap();
+        let port = redis_port.to_string();
+        let arguments = ["--port", &port, "--save", "", "--bind", "127.0.0.1"];
+        let server = start(Path::new("redis-server"), &arguments, &redis_folder);
+        let redis = redis_when_up(redis_port).await;
+        let launchdarkly = LaunchDarkly::start(launchdarkly_port, flags_at_launchdarkly()).await;
+        let text = format!(
+            "# written by a test\n[Main]\nport = {relay_port}\nstreamUri = \"http://127.0.0.1:{launchdarkly_port}\"\n\
+             baseUri = http://127.0.0.1:{launchdarkly_port} ; and behind it a comment\ninitTimeout = 2s\n\n\
+             [redis]\nHOST = 127.0.0.1\nPort = {redis_port}\nlocalTtl = 1500ms\n\n\
+             [Environment \"Shop Production\"]\nsdkKey = {SDK_KEY}\nprefix = ld:shop:\\\nproduction\n"
+        );
+        let file = folder.path().join("ld-relay.conf");
+        std::fs::write(&file, &text).unwrap();
+        let relay = start(program, &["--config", "ld-relay.conf"], folder.path());
+        Self {
+            redis,
+            redis_port,
+            launchdarkly,
+            launchdarkly_port,
+            relay: RelayAddress::parse(&format!("http://127.0.0.1:{relay_port}")).unwrap(),
+            configuration: RelayConfiguration::load(&file).await.unwrap(),
+            _processes: [relay, server],
+            _folder: folder,
+        }
+    }
+}
+
+fn flags_at_launchdarkly() -> String {
+    format!(r#"{{"checkout":{}}}"#, record(42, true))
+}
+
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
 async fn an_outage_at_a_real_relay() {
@@ -169,26 +220,8 @@ async fn an_outage_at_a_real_relay() {
         eprintln!("NOT RUN: an_outage_at_a_real_relay needs LD_RELAY to name the relay's program");
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let (redis_port, relay_port, launchdarkly_port) = (free_port().await, free_port().await, free_port().await);
-    let redis_folder = folder.path().join("redis");
-    std::fs::create_dir(&redis_folder).unwrap();
-    let port = redis_port.to_string();
-    let arguments = ["--port", &port, "--save", "", "--bind", "127.0.0.1"];
-    let _redis = start(Path::new("redis-server"), &arguments, &redis_folder);
-    let mut redis = redis_when_up(redis_port).await;
-
-    let launchdarkly = LaunchDarkly::start(launchdarkly_port, format!(r#"{{"checkout":{}}}"#, record(42, true))).await;
-    let text = format!(
-        "# written by a test\n[Main]\nport = {relay_port}\nstreamUri = \"http://127.0.0.1:{launchdarkly_port}\"\n\
-         baseUri = http://127.0.0.1:{launchdarkly_port} ; and behind it a comment\ninitTimeout = 2s\n\n\
-         [redis]\nHOST = 127.0.0.1\nPort = {redis_port}\nlocalTtl = 1500ms\n\n\
-         [Environment \"Shop Production\"]\nsdkKey = {SDK_KEY}\nprefix = ld:shop:\\\nproduction\n"
-    );
-    std::fs::write(folder.path().join("ld-relay.conf"), &text).unwrap();
-    let _relay = start(&program, &["--config", "ld-relay.conf"], folder.path());
-
-    let configuration = RelayConfiguration::load(&folder.path().join("ld-relay.conf")).await.unwrap();
+    let Stage { mut redis, redis_port, launchdarkly, launchdarkly_port, relay, configuration, _processes, _folder } =
+        Stage::set(&program).await;
     let environment = configuration.matches(&"shop/production".parse().unwrap())[0];
     let key = environment.sdk_key.clone().unwrap();
     assert_eq!(configuration.cache_time, CacheTime::For(Duration::from_millis(1500)));
@@ -197,7 +230,6 @@ async fn an_outage_at_a_real_relay() {
 
     // Connected: the relay has filled the store, and says where that is.
     let client = client(Deadlines::default());
-    let relay = RelayAddress::parse(&format!("http://127.0.0.1:{relay_port}")).unwrap();
     let status = status_when(&client, &relay, "healthy", |status| status.healthy).await;
     assert_eq!(status.major_version(), Some(8));
     let seen = &status.environments[0];
@@ -227,23 +259,11 @@ async fn an_outage_at_a_real_relay() {
     let _: () =
         redis::cmd("HSET").arg(&features).arg("checkout").arg(record(43, false)).query_async(&mut redis).await.unwrap();
     let facts = RelayFacts::of(Some(seen), status.major_version(), Some(configuration.cache_time));
-    let started = Instant::now();
-    let proof = loop {
-        let sight = watch.saw(&flag(), since, Duration::from_millis(100), is_version(43)).await;
-        assert!(matches!(&sight, Sight::NotYet { still: Some(served) } if served.version == 42), "{sight:?}");
-        let fresh = client.fresh(&relay, &key, None, &flag(), Some(42), LONG).await;
-        let observations = Observations::of(sight, Some(&fresh), is_version(43));
-        let proof = verdict(&observations, &facts);
-        if !matches!(proof, Proof::WithinCacheTime { .. }) {
-            assert_eq!(fresh.polled.unwrap().served.map(|served| served.version >= 42), Some(true));
-            break proof;
-        }
-        assert!(started.elapsed() < Duration::from_secs(10), "longer than the cache time: {proof:?}");
-    };
+    let proof = proof_when_the_cache_is_over(&client, &relay, &key, &watch, since, &facts).await;
     assert_eq!(proof, Proof::NewConnectionsOnly { watched: true }, "the relay does not broadcast edits of its store");
 
     // LaunchDarkly returns: what it says replaces the edit, in the store and for the connected.
-    let launchdarkly = LaunchDarkly::start(launchdarkly_port, format!(r#"{{"checkout":{}}}"#, record(42, true))).await;
+    let launchdarkly = LaunchDarkly::start(launchdarkly_port, flags_at_launchdarkly()).await;
     let started = Instant::now();
     loop {
         let stored: String = redis::cmd("HGET").arg(&features).arg("checkout").query_async(&mut redis).await.unwrap();
@@ -258,6 +278,28 @@ async fn an_outage_at_a_real_relay() {
     let sight = watch.saw(&flag(), since, LONG, is_version(43)).await;
     assert!(matches!(sight, Sight::Saw { .. }), "{sight:?}");
     launchdarkly.go_away().await;
+}
+
+/// Asks until the verdict is no longer that the cache has to run out.
+async fn proof_when_the_cache_is_over(
+    client: &RelayClient,
+    relay: &RelayAddress,
+    key: &SdkKey,
+    watch: &Watch,
+    since: tokio::time::Instant,
+    facts: &RelayFacts,
+) -> Proof {
+    let started = Instant::now();
+    loop {
+        let sight = watch.saw(&flag(), since, Duration::from_millis(100), is_version(43)).await;
+        assert!(matches!(&sight, Sight::NotYet { still: Some(served) } if served.version == 42), "{sight:?}");
+        let fresh = client.fresh(relay, key, None, &flag(), Some(42), LONG).await;
+        let proof = verdict(&Observations::of(sight, Some(&fresh), is_version(43)), facts);
+        if !matches!(proof, Proof::WithinCacheTime { .. }) {
+            return proof;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "longer than the cache time: {proof:?}");
+    }
 }
 
 async fn redis_when_up(port: u16) -> redis::aio::MultiplexedConnection {
