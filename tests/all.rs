@@ -1,2 +1,4 @@
 //! The tests of the whole program: one binary, a file per subject.
+
 mod launchdarkly;
+mod relay;

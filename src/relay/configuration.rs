@@ -57,7 +57,7 @@ pub struct RelayEnvironment {
 
 /// One copy of an environment in the relay's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copy {
+pub struct EnvironmentCopy {
     /// The prefix, without the colon.
     pub prefix: String,
     /// The payload filter that it holds, or `None` for the whole environment.
@@ -228,19 +228,19 @@ impl RelayConfiguration {
     /// The copies of an environment in the relay's database: its own prefix, and `prefix/filter` for each payload filter
     /// of its project. Without a prefix a single environment has [`DEFAULT_PREFIX`] (its filter copies as well: the
     /// relay gives them nothing of their own then); among several it is not known, and there are none.
-    pub fn copies(&self, environment: &RelayEnvironment) -> Vec<Copy> {
+    pub fn copies(&self, environment: &RelayEnvironment) -> Vec<EnvironmentCopy> {
         let Some(prefix) = environment.prefix.as_ref() else {
             if self.environments.len() != 1 || matches!(self.database, Database::DynamoDb { .. }) {
                 return Vec::new();
             }
-            return vec![Copy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
+            return vec![EnvironmentCopy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
         };
         let filters = environment.proj_key.as_ref().and_then(|key| self.filters.get(key));
-        let whole = Copy { prefix: prefix.clone(), filter: None };
+        let whole = EnvironmentCopy { prefix: prefix.clone(), filter: None };
         let filtered = filters
             .into_iter()
             .flatten()
-            .map(|filter| Copy { prefix: format!("{prefix}/{filter}"), filter: Some(filter.clone()) });
+            .map(|filter| EnvironmentCopy { prefix: format!("{prefix}/{filter}"), filter: Some(filter.clone()) });
         std::iter::once(whole).chain(filtered).collect()
     }
 
@@ -295,4 +295,123 @@ fn words(text: &str) -> Vec<String> {
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> RelayConfiguration {
+        RelayConfiguration::from_file(text, "ld-relay.conf").unwrap()
+    }
+
+    fn names(text: &str, environment: &str) -> Vec<String> {
+        let configuration = read(text);
+        let environment: Environment = environment.parse().unwrap();
+        configuration.matches(&environment).iter().map(|found| found.name.clone()).collect()
+    }
+
+    #[test]
+    fn sections_are_matched_by_name_and_project_key() {
+        for name in [
+            "production",
+            "Production",
+            "project production",
+            "project-production",
+            "project/production",
+            "project_production",
+            "Project Production",
+            "project: production",
+        ] {
+            assert_eq!(names(&format!("[Environment \"{name}\"]"), "project/production"), [name]);
+        }
+        for name in [
+            "other production",
+            "staging",
+            "project",
+            "production project",
+            "production-eu",
+            "myproject production",
+            "",
+        ] {
+            assert_eq!(names(&format!("[Environment \"{name}\"]"), "project/production"), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_section_of_another_project_never_matches() {
+        let text =
+            "[Environment \"production\"]\nprojKey = other\n[Environment \"project production\"]\nprojKey = other\n";
+        assert_eq!(names(text, "project/production"), [""; 0]);
+        // `web shop/production` and `web/shop-production` look alike in words; projKey tells them apart.
+        let text = "[Environment \"web shop production\"]\nprojKey = web\n";
+        assert_eq!(names(text, "web-shop/production"), [""; 0]);
+        assert_eq!(names(text, "web/shop-production"), ["web shop production"]);
+    }
+
+    #[test]
+    fn those_that_name_the_project_come_first() {
+        let text = "[Environment \"PRODUCTION\"]\n[Environment \"shop production\"]\n[Environment \"production\"]\nprojKey=shop";
+        assert_eq!(names(text, "shop/production"), ["production", "shop production", "PRODUCTION"]);
+        let configuration = read(text);
+        let environment = "shop/production".parse().unwrap();
+        let named: Vec<bool> =
+            configuration.matches(&environment).iter().map(|found| found.names_project(&environment)).collect();
+        assert_eq!(named, [true, true, false]);
+    }
+
+    #[test]
+    fn copies_of_filters_have_prefixes_of_their_own() {
+        let text = "[Redis]\nhost = r\n[Environment \"a\"]\nprefix = ld:a\nprojKey = shop\n\
+            [Environment \"b\"]\nprojKey = other\nprefix = ld:b\n[Environment \"c\"]\n[Filters \"shop\"]\nkeys = web, app\nkeys = till\n";
+        let configuration = read(text);
+        let prefixes = |index: usize| -> Vec<String> {
+            configuration.copies(&configuration.environments[index]).into_iter().map(|copy| copy.prefix).collect()
+        };
+        assert_eq!(prefixes(0), ["ld:a", "ld:a/web", "ld:a/app", "ld:a/till"]);
+        assert_eq!(prefixes(1), ["ld:b"]);
+        assert_eq!(prefixes(2), [""; 0], "a relay refuses this; which prefix is meant is not known");
+        let one = |text| {
+            let configuration = read(text);
+            configuration.copies(&configuration.environments[0])
+        };
+        let whole = [EnvironmentCopy { prefix: DEFAULT_PREFIX.to_owned(), filter: None }];
+        assert_eq!(one("[Environment \"a\"]"), whole);
+        assert_eq!(one("[Environment \"a\"]\nprojKey=p\n[Filters \"p\"]\nkeys=web"), whole);
+        assert_eq!(one("[DynamoDB]\nenabled\n[Environment \"a\"]"), []);
+    }
+
+    #[test]
+    fn entries_of_a_status_are_found_again() {
+        let configuration = read(
+            "[Environment \"a\"]\nprojKey=p\n[Environment \"a/web\"]\nprojKey=q\n[Environment \"b\"]\nprojKey=p\n[Filters \"p\"]\nkeys=web",
+        );
+        let behind = |key| configuration.behind(key).map(|(found, filter)| (found.name.as_str(), filter));
+        assert_eq!(behind("a"), Some(("a", None)));
+        assert_eq!(behind("a/web"), Some(("a/web", None)));
+        assert_eq!(behind("b/web"), Some(("b", Some("web"))));
+        assert_eq!(behind("b/app"), None);
+        assert_eq!(behind("c"), None);
+    }
+
+    #[test]
+    fn the_prefix_of_an_automatic_configuration() {
+        let auto = read("[AutoConfig]\nkey = rel-secret\nenvDatastorePrefix = ld-$CID\n").auto_config.unwrap();
+        assert_eq!(auto.prefix("abc", None).unwrap(), "ld-abc");
+        assert_eq!(auto.prefix("abc", Some("web")).unwrap(), "ld-abc.web");
+        assert!(!auto.has_cache);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let configuration = read(
+            "[Main]\nstreamUri = https://u:hunter2@stream.example\n[Redis]\nurl = rediss://u:hunter2@r:7000/3\n[Environment \"a\"]\nsdkKey = sdk-hunter2",
+        );
+        assert!(!format!("{configuration:?}").contains("hunter2"));
+        assert_eq!(configuration.environments[0].sdk_key.as_ref().unwrap().tail(), "nter2");
+        let redis = configuration.redis().unwrap();
+        assert_eq!((redis.host.as_str(), redis.port, redis.database, redis.tls), ("r", 7000, 3, true));
+        let error = RelayConfiguration::from_file("[Redis]\nurl = hunter2\n", "x").unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
 }

@@ -96,7 +96,10 @@ impl Reader<'_> {
             }
             EventRef::KeyValueSeparator => self.raw = Some(String::new()),
             EventRef::Value(part) | EventRef::ValueNotDone(part) | EventRef::ValueDone(part) => {
-                self.raw.get_or_insert_default().push_str(&part.to_string());
+                // A key without `=` has an empty value event, but no value.
+                if let Some(raw) = &mut self.raw {
+                    raw.push_str(&part.to_string());
+                }
             }
             EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}
         }
@@ -113,5 +116,138 @@ impl Reader<'_> {
         self.settings.apply(setting)?;
         setting.key.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use crate::relay::cache_time::CacheTime;
+    use crate::relay::configuration::AutoConfig;
+    use crate::relay::configuration::Database;
+    use crate::relay::configuration::RelayConfiguration;
+
+    fn read(text: &str) -> RelayConfiguration {
+        RelayConfiguration::from_file(text, "ld-relay.conf").unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        RelayConfiguration::from_file(text, "ld-relay.conf").unwrap_err().to_string()
+    }
+
+    const FULL: &str = r#"
+# a comment
+[Main]
+    streamUri = https://stream.example   ; another
+    PORT = 8031
+    logLevel = "debug"
+    maxClientConnectionTime = 5m
+[redis]
+    Host = "redis-a"
+    localTtl = 1m30s
+    tls = yes
+[Environment "Shop \"A\" \\ Production"]
+    sdkKey = "sdk-a#b;c"
+    prefix = ld:shop:\
+production
+    projKey = shop
+    envId = 5f
+    ttl = 1m
+[environment "b"]
+    prefix=x # behind it
+    prefix=ld:b
+    secureMode
+[Filters "shop"]
+    keys = web , app
+[SomethingNewer]
+    anything = 1
+"#;
+
+    #[test]
+    fn a_full_file() {
+        for text in [FULL.to_owned(), FULL.replace('\n', "\r\n"), format!("\u{feff}{FULL}")] {
+            let configuration = read(&text);
+            let names: Vec<_> = configuration.environments.iter().map(|found| found.name.as_str()).collect();
+            assert_eq!(names, ["Shop \"A\" \\ Production", "b"]);
+            let first = &configuration.environments[0];
+            assert_eq!(first.sdk_key.as_ref().unwrap().tail(), "a#b;c");
+            assert_eq!(first.prefix.as_deref(), Some("ld:shop:production"));
+            assert_eq!(first.env_id.as_deref(), Some("5f"));
+            assert_eq!(configuration.environments[1].prefix.as_deref(), Some("ld:b"));
+            assert_eq!(configuration.environments[1].sdk_key, None);
+            assert_eq!(configuration.filters["shop"], ["web", "app"]);
+            let redis = configuration.redis().unwrap();
+            assert_eq!((redis.host.as_str(), redis.port, redis.tls), ("redis-a", 6379, true));
+            assert_eq!(configuration.cache_time, CacheTime::For(Duration::from_secs(90)));
+            assert_eq!(configuration.port, 8031);
+            assert_eq!(configuration.stream_uri.as_deref(), Some("https://stream.example/"));
+            assert_eq!(configuration.max_client_connection_time, Some(Duration::from_secs(300)));
+            assert_eq!(configuration.auto_config, None);
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_has_the_relays_default() {
+        let configuration = read("");
+        assert_eq!(configuration.database, Database::Memory);
+        assert_eq!((configuration.cache_time, configuration.cache_time_is_given), (CacheTime::default(), false));
+        assert_eq!((configuration.port, configuration.init_timeout), (8030, Duration::from_secs(10)));
+        assert_eq!(read("[Redis]\nlocalTtl = -1s").database, Database::Memory);
+        assert_eq!(read("[Redis]\nport = 7\nlocalTtl = -1s").cache_time, CacheTime::Endless);
+        assert_eq!(read("[Redis]\nhost=r\nlocalTtl = 0s").cache_time, CacheTime::Zero);
+        assert_eq!(read("[Consul]\nhost = c\nlocalTtl=1s").cache_time, CacheTime::For(Duration::from_secs(1)));
+        assert_eq!(
+            read("[DynamoDB]\nenabled = true\ntableName = t").database,
+            Database::DynamoDb { table_name: Some("t".to_owned()) }
+        );
+        assert_eq!(read("[OfflineMode]\nfileDataSource = /a.tar.gz").offline.unwrap().file, "/a.tar.gz");
+        let auto = AutoConfig { env_datastore_prefix: None, has_cache: true };
+        assert_eq!(read("[AutoConfig]\nkey=rel\ncacheKey=c").auto_config, Some(auto));
+    }
+
+    #[test]
+    fn what_the_relay_refuses_is_refused_with_its_line() {
+        for (text, message) in [
+            ("sdkKey = x\n[Main]\n", "ld-relay.conf:1: a key stands before the first section"),
+            ("\n[Main]\n[Environment.a]\n", "ld-relay.conf:3: a section's name has a dot in it"),
+            ("[Main] port = 3\n", "ld-relay.conf:1: a key stands on the line of its section"),
+            ("[Environment \"a\"]\n\n# x\nprefix = a\\qb\n", "ld-relay.conf:4: is not a section header"),
+            ("[Environment \"a\"]\nsdk_key = a\n", "ld-relay.conf:2: is not a section header"),
+            ("[Environment \"a\"]\nprefix = \"a\n", "ld-relay.conf:2: is not a section header"),
+            ("[Environment \"a\"]\nsdkKey\n", "ld-relay.conf:2: sdkkey has no value"),
+            ("[Environment \"a\"]\nsdkKey = a b\n", "ld-relay.conf:2: an SDK key is a single line"),
+            ("[Main\n", "ld-relay.conf:1: is not a section header"),
+            ("[Main]\nport = 0\n", "ld-relay.conf:2: port is no port"),
+            ("[Redis]\nhost=a\n\nlocalTtl = 30\n", "ld-relay.conf:4: localttl: \"30\" is not a duration"),
+            ("[Redis]\nhost=a\nurl=redis://b\n", "ld-relay.conf:3: Redis has a URL and also a host"),
+            ("[Redis]\nurl=http://b\n", "ld-relay.conf: the URL of Redis is neither redis:// nor"),
+            ("[Redis]\ntls=maybe\n", "ld-relay.conf:2: tls is neither true nor false"),
+            ("[Redis]\nhost=a\n[Consul]\nhost=b\n", "ld-relay.conf: names more than one database"),
+            ("[AutoConfig]\nkey=a\n[Environment \"a\"]\n", "ld-relay.conf: has environments and automatic"),
+            ("[OfflineMode]\nfileDataSource=a\n[Environment \"a\"]\n", "ld-relay.conf: has offline mode and another"),
+            ("[Filters \"p\"]\nkeys = a,,b\n", "ld-relay.conf:2: a payload filter's key is empty"),
+        ] {
+            let refused = refusal(text);
+            assert!(refused.starts_with(message), "{text:?}: {refused}");
+        }
+        assert!(refusal(&"#".repeat(2_000_000)).contains("longer than"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_fall(text in "(\\[(Main|Redis|Environment|Filters)( \"[a-z\\\\\"]{0,3}\")?\\]|(url|port|keys|prefix|localTtl) ?=? ?\\PC{0,8}|[\\\\\"#;\n\r ]){0,12}") {
+            let _ = RelayConfiguration::from_file(&text, "x");
+        }
+
+        #[test]
+        fn a_quoted_prefix_is_read_as_it_was_meant(prefix in "[ -~\u{e4}]{1,20}") {
+            let quoted = prefix.replace('\\', "\\\\").replace('"', "\\\"");
+            let configuration = read(&format!("[Environment \"e\"]\nprefix = \"{quoted}\"\nprojKey = p\n"));
+            prop_assert_eq!(configuration.environments[0].prefix.as_deref(), Some(prefix.as_str()));
+            prop_assert_eq!(configuration.environments[0].proj_key.as_deref(), Some("p"));
+        }
     }
 }

@@ -179,3 +179,103 @@ pub fn on_return(environment: &EnvironmentStatus, major_version: Option<u64>, mo
     }
     if cut_off(environment).is_some() { OnReturn::Lost } else { OnReturn::LostAtNextEvent }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(value: Value) -> RelayStatus {
+        RelayStatus::parse(value.to_string().as_bytes()).unwrap()
+    }
+
+    fn one(state: &str) -> RelayStatus {
+        status(json!({"version": "8.10.1", "environments": {"Prod": {
+            "status": if state == "VALID" { "connected" } else { "disconnected" },
+            "connectionStatus": {"state": state, "stateSince": 1_700_000_000_000_i64,
+                "lastError": {"kind": "NETWORK_ERROR", "time": 1_700_000_000_000_i64}},
+            "dataStoreStatus": {"state": "VALID", "database": "redis", "dbServer": "redis://r", "dbPrefix": "p"}}}}))
+    }
+
+    fn configuration(text: &str) -> RelayConfiguration {
+        RelayConfiguration::from_file(text, "x").unwrap()
+    }
+
+    #[test]
+    fn cut_off_or_not() {
+        assert_eq!(cut_off(&one("VALID").environments[0]), None);
+        let away = cut_off(&one("INTERRUPTED").environments[0]).unwrap();
+        assert_eq!(away.since.unwrap().as_millisecond(), 1_700_000_000_000);
+        assert_eq!((away.last_error.unwrap().kind.as_str(), away.for_good), ("NETWORK_ERROR", false));
+        assert!(cut_off(&one("INITIALIZING").environments[0]).is_some());
+        assert!(cut_off(&one("OFF").environments[0]).unwrap().for_good);
+        let bare = |word| status(json!({"environments": {"a": {"status": word}}}));
+        assert_eq!(cut_off(&bare("connected").environments[0]), None);
+        assert!(cut_off(&bare("disconnected").environments[0]).is_some());
+    }
+
+    #[test]
+    fn modes_are_told_by_configuration_else_by_status() {
+        let auto = status(json!({"environments": {"5f": {"envKey": "production", "projKey": "shop",
+            "connectionStatus": {"state": "INTERRUPTED", "lastError": {"kind": "NETWORK_ERROR"}}}}}));
+        let quiet = status(json!({"environments": {"5f": {"envKey": "production"}}}));
+        let newer = status(json!({"environments": {}, "autoConfigStatus": {"state": "VALID"}}));
+        let nothing = status(json!({"environments": {}}));
+        assert_eq!(mode(&one("VALID"), None), Mode::Manual);
+        assert_eq!(mode(&auto, None), Mode::AutoConfig);
+        assert_eq!(mode(&newer, None), Mode::AutoConfig);
+        assert_eq!(mode(&quiet, None), Mode::Unknown);
+        assert_eq!(mode(&nothing, None), Mode::Unknown);
+        assert_eq!(mode(&quiet, Some(&configuration("[OfflineMode]\nfileDataSource=a"))), Mode::Offline);
+        assert_eq!(mode(&nothing, Some(&configuration("[AutoConfig]\nkey=a"))), Mode::AutoConfig);
+        assert_eq!(mode(&nothing, Some(&configuration("[Environment \"a\"]"))), Mode::Manual);
+    }
+
+    #[test]
+    fn when_a_restart_is_safe() {
+        let complete = |_: &EnvironmentStatus| true;
+        assert_eq!(restart_is_safe(&one("INTERRUPTED"), None, complete), Ok(()));
+        assert_eq!(restart_is_safe(&one("INITIALIZING"), None, complete), Ok(()));
+        assert_eq!(restart_is_safe(&one("VALID"), None, complete), Err(RestartDanger::Connected));
+        let name = || "Prod".to_owned();
+        assert_eq!(
+            restart_is_safe(&one("INTERRUPTED"), None, |_| false),
+            Err(RestartDanger::StoreNotInitialised { environment: name() })
+        );
+        assert_eq!(
+            restart_is_safe(&one("OFF"), None, complete),
+            Err(RestartDanger::KeyRefused { environment: name() })
+        );
+        let auto = configuration("[AutoConfig]\nkey=a");
+        assert_eq!(
+            restart_is_safe(&one("INTERRUPTED"), Some(&auto), complete),
+            Err(RestartDanger::AutoConfigWithoutCache)
+        );
+        let cached = configuration("[AutoConfig]\nkey=a\ncacheKey=b");
+        assert_eq!(restart_is_safe(&one("INTERRUPTED"), Some(&cached), complete), Ok(()));
+        let nothing = status(json!({"environments": {}}));
+        assert_eq!(restart_is_safe(&nothing, None, complete), Err(RestartDanger::ModeUnknown));
+        let memory = status(json!({"environments": {"a": {"connectionStatus": {"state": "INTERRUPTED"}}}}));
+        assert_eq!(restart_is_safe(&memory, None, complete), Err(RestartDanger::NoStore));
+        let away = status(json!({"environments": {"a": {"connectionStatus": {"state": "INTERRUPTED"},
+            "dataStoreStatus": {"state": "INTERRUPTED", "database": "redis"}}}}));
+        assert_eq!(
+            restart_is_safe(&away, None, complete),
+            Err(RestartDanger::StoreAway { environment: "a".to_owned() })
+        );
+    }
+
+    #[test]
+    fn what_launchdarklys_return_does() {
+        let environment = |state| one(state).environments.remove(0);
+        let cut = environment("INTERRUPTED");
+        assert_eq!(on_return(&cut, Some(8), Mode::Manual, false), OnReturn::Lost);
+        assert_eq!(on_return(&cut, None, Mode::Unknown, false), OnReturn::Lost);
+        assert_eq!(on_return(&cut, Some(8), Mode::Manual, true), OnReturn::Held);
+        assert_eq!(on_return(&cut, Some(9), Mode::Manual, false), OnReturn::MayStay);
+        assert_eq!(on_return(&environment("VALID"), Some(8), Mode::Manual, false), OnReturn::LostAtNextEvent);
+        assert_eq!(on_return(&cut, Some(8), Mode::Offline, false), OnReturn::Stays);
+    }
+}

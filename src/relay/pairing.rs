@@ -98,3 +98,68 @@ fn same_place(one: &str, other: &str) -> bool {
     }
     plain(one) == plain(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(server: &str, prefixes: &[&str]) -> RelayStatus {
+        let environments: serde_json::Map<String, Value> = prefixes
+            .iter()
+            .map(|prefix| {
+                let store = json!({"database": "redis", "dbServer": server, "dbPrefix": prefix});
+                (format!("env {prefix}"), json!({ "dataStoreStatus": store }))
+            })
+            .collect();
+        RelayStatus::parse(json!({ "environments": environments }).to_string().as_bytes()).unwrap()
+    }
+
+    fn stores() -> Vec<StorePlace> {
+        let store = |label: &str, address: &str| StorePlace { label: label.into(), addresses: vec![address.into()] };
+        vec![store("eu-1", "redis-eu:6379"), store("us-1", "redis-us:6379"), store("here", "127.0.0.1:7000")]
+    }
+
+    fn shown(targets: &[(&str, &str)], relays: &[(&str, Option<&RelayStatus>)]) -> Vec<Vec<String>> {
+        let targets: Vec<_> =
+            targets.iter().map(|(store, prefix)| Target { store: (*store).into(), prefix: (*prefix).into() }).collect();
+        let relays: Vec<_> = relays.iter().map(|(label, status)| RelayPlace { label, status: *status }).collect();
+        let show = |serving: &Serving<'_>| {
+            let environment = serving.environment.map_or("?", |environment| environment.key.as_str());
+            format!("{} {:?} {environment}", serving.relay, serving.by)
+        };
+        pair(&targets, &stores(), &relays).iter().map(|all| all.iter().map(show).collect()).collect()
+    }
+
+    #[test]
+    fn by_label_then_by_address() {
+        let inside = status("redis://10.0.0.1:6379", &["p", "p/web"]);
+        let us = status("redis://user:xxxxx@REDIS-US", &["p"]);
+        let local = status("redis://localhost:7000", &["p"]);
+        let relays = [("eu-1", Some(&inside)), ("relay-x", Some(&us)), ("relay-y", Some(&local)), ("us-1", None)];
+        assert_eq!(
+            shown(
+                &[("eu-1", "p"), ("eu-1", "p/web"), ("us-1", "p"), ("here", "p"), ("here", "q"), ("nowhere", "p")],
+                &relays
+            ),
+            [
+                vec!["eu-1 Label env p"],
+                vec!["eu-1 Label env p/web"],
+                vec!["relay-x Address env p", "us-1 Label ?"],
+                vec!["relay-y Address env p"],
+                vec![],
+                vec![],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_label_wins_over_an_address() {
+        let points_at_us = status("redis://redis-us:6379", &["p"]);
+        let found = shown(&[("eu-1", "p"), ("us-1", "p")], &[("eu-1", Some(&points_at_us))]);
+        assert_eq!(found, [vec!["eu-1 Label env p"], vec![]]);
+        assert_eq!(shown(&[("eu-1", "p")], &[("relay-z", None)]), [vec![""; 0]], "silent, and no label tells");
+    }
+}

@@ -246,33 +246,31 @@ impl Reading {
 }
 
 fn note(progress: &mut Progress, event: FlagEvent, flags: &[FlagKey], at: Instant) {
-    let at_connecting = !progress.ready;
-    let mut add = |flag: &FlagKey, served: Option<Served>| {
-        let all = progress.flags.entry(flag.clone()).or_default();
-        // An SDK takes a patch only if its version is higher (launchdarkly.md 15); a put replaces all.
-        if all.len() >= HISTORY_MAX {
-            all.remove(0);
-        }
-        all.push(Received { served, at, at_connecting });
-    };
     match event {
+        // A put replaces all, whatever the versions.
         FlagEvent::Put(mut found) => {
+            let at_connecting = !progress.ready;
             for flag in flags {
-                add(flag, found.remove(flag));
+                remember(progress, flag, Received { served: found.remove(flag), at, at_connecting });
             }
             progress.ready = true;
         }
+        // An SDK takes a patch only if its version is higher (launchdarkly.md 15), so that is what we have, too.
         FlagEvent::Patch(flag, served) => {
             let held = progress.flags.get(&flag).and_then(|all| all.last()?.served.as_ref()).map(|held| held.version);
             if held.is_none_or(|held| served.version > held) {
-                let all = progress.flags.entry(flag).or_default();
-                if all.len() >= HISTORY_MAX {
-                    all.remove(0);
-                }
-                all.push(Received { served: Some(served), at, at_connecting: false });
+                remember(progress, &flag, Received { served: Some(served), at, at_connecting: false });
             }
         }
     }
+}
+
+fn remember(progress: &mut Progress, flag: &FlagKey, received: Received) {
+    let all = progress.flags.entry(flag.clone()).or_default();
+    if all.len() >= HISTORY_MAX {
+        all.remove(0);
+    }
+    all.push(received);
 }
 
 /// What a relay answers to those who ask anew.
@@ -366,4 +364,38 @@ fn poll_request<'a>(
         url.query_pairs_mut().append_pair("filter", filter);
     }
     Request { relay, url, key: Some(key), headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_changes_without_end_is_remembered_within_limits() {
+        let flag: FlagKey = "a".parse().unwrap();
+        let flags = [flag.clone()];
+        let mut progress = Progress::default();
+        let at = Instant::now();
+        note(&mut progress, FlagEvent::Put(BTreeMap::new()), &flags, at);
+        assert!(progress.ready);
+        for version in (0..1000).chain(0..10) {
+            let served = Served { version, deleted: false, text: String::new() };
+            note(&mut progress, FlagEvent::Patch(flag.clone(), served), &flags, at);
+        }
+        let versions: Vec<u64> =
+            progress.flags[&flag].iter().filter_map(|received| received.served.as_ref()).map(|it| it.version).collect();
+        assert_eq!(versions, (984..1000).collect::<Vec<_>>());
+    }
+
+    /// Whoever watches many relays does so in tasks.
+    #[test]
+    fn watching_can_be_done_in_a_task() {
+        fn in_a_task<T: Send>(_: impl FnOnce(Watch, RelayClient, RelayAddress, SdkKey) -> T) {}
+        in_a_task(|watch, client, relay, key| async move {
+            let flag: FlagKey = "a".parse().unwrap();
+            watch.ready(Duration::ZERO).await;
+            watch.saw(&flag, Instant::now(), Duration::ZERO, |_| true).await;
+            client.fresh(&relay, &key, None, &flag, None, Duration::ZERO).await.connected.is_ok()
+        });
+    }
 }

@@ -230,3 +230,54 @@ fn time(value: &Map<String, Value>, name: &str) -> Option<Timestamp> {
     let milliseconds = value.get(name).and_then(Value::as_i64).filter(|milliseconds| *milliseconds > 0)?;
     Timestamp::from_millisecond(milliseconds).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_full_status() {
+        let text = r#"{"environments":{"Prod EU":{"sdkKey":"sdk-********-****-****-****-*******99999","envId":"5f",
+            "expiringSdkKey":"sdk-****11111","status":"disconnected",
+            "connectionStatus":{"state":"INTERRUPTED","stateSince":1700000000000,"lastError":{"kind":"ERROR_RESPONSE","statusCode":503,"time":0}},
+            "dataStoreStatus":{"state":"VALID","stateSince":1,"database":"redis","dbServer":"redis://anna:xxxxx@Redis-A","dbPrefix":"ld:shop"},
+            "bigSegmentStatus":{"available":true}}},"status":"degraded","version":"8.10.1","clientVersion":"7.6.0","new":[1]}"#;
+        let status = RelayStatus::parse(text.as_bytes()).unwrap();
+        assert_eq!((status.major_version(), status.healthy), (Some(8), false));
+        let environment = &status.environments[0];
+        assert_eq!((environment.key.as_str(), environment.env_key.as_deref()), ("Prod EU", None));
+        assert_eq!(environment.sdk_key_tails, ["11111", "99999"]);
+        assert!(environment.may_have(&SdkKey::parse("sdk-12345678-1234-1234-1234-123456799999").unwrap()));
+        assert!(!environment.may_have(&SdkKey::parse("sdk-12345678-1234-1234-1234-123456788888").unwrap()));
+        assert_eq!(environment.state, ConnectionState::Interrupted);
+        let error = environment.last_error.as_ref().unwrap();
+        assert_eq!((error.kind.as_str(), error.status_code, error.at), ("ERROR_RESPONSE", Some(503), None));
+        assert_eq!(environment.store.address().as_deref(), Some("redis-a:6379"));
+        assert_eq!(environment.store.prefix.as_deref(), Some("ld:shop"));
+    }
+
+    #[test]
+    fn fields_may_be_absent_or_of_another_type() {
+        let newer = json!({"version": "9.0.0-rc.6", "environments": {"a": {"sdkKeys": [{"key": "default", "value": "sdk-**abcde"}, 7],
+            "connectionStatus": {"state": "SLEEPING", "stateSince": "yesterday", "lastError": 5}}, "b": 3}});
+        let status = RelayStatus::parse(newer.to_string().as_bytes()).unwrap();
+        assert_eq!(status.major_version(), Some(9));
+        assert_eq!(status.environments[0].sdk_key_tails, ["abcde"]);
+        assert_eq!(status.environments[0].state, ConnectionState::Other("SLEEPING".to_owned()));
+        assert_eq!((status.environments[0].since, &status.environments[1].store), (None, &StoreStatus::default()));
+        assert!(RelayStatus::parse(b"{\"version\":\"5.0\"}").unwrap().environments.is_empty());
+        for text in ["", "[]", "<html>", "{\"a\":1}", "{\"version\":"] {
+            assert!(RelayStatus::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_server_makes_it_fall(server in "\\PC{0,30}") {
+            let _ = StoreStatus { server: Some(server), ..StoreStatus::default() }.address();
+        }
+    }
+}

@@ -182,3 +182,82 @@ fn by_cache_time(cache_time: Option<CacheTime>) -> Proof {
 fn unknown(why: &str) -> Proof {
     Proof::Unknown { why: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::client::RelayError;
+
+    const EIGHT: RelayFacts =
+        RelayFacts { major_version: Some(8), warm: Some(true), has_database: Some(true), cache_time: None };
+
+    fn seen(watched: Sight, connected: Shown) -> Observations {
+        Observations { watched, connected, polled: Shown::Old, unchanged: None }
+    }
+
+    fn not_yet() -> Sight {
+        Sight::NotYet { still: None }
+    }
+
+    fn broken() -> Sight {
+        Sight::Broken { why: RelayError::Unable { problem: "x" } }
+    }
+
+    #[test]
+    fn only_a_broadcast_is_proof_for_connected_sdks() {
+        let after = Duration::from_millis(11);
+        let proof = verdict(&seen(Sight::Saw { after }, Shown::Old), &EIGHT);
+        assert_eq!(proof, Proof::SawIt { after });
+        let late = verdict(&seen(Sight::OnConnecting { after }, Shown::New), &EIGHT);
+        assert_eq!(late, Proof::NewConnectionsOnly { watched: false });
+        assert_eq!(verdict(&seen(not_yet(), Shown::New), &EIGHT), Proof::NewConnectionsOnly { watched: true });
+        assert_eq!(verdict(&seen(broken(), Shown::New), &EIGHT), Proof::NewConnectionsOnly { watched: false });
+    }
+
+    #[test]
+    fn the_cache_decides_for_new_connections() {
+        let proof = |cache_time| verdict(&seen(not_yet(), Shown::Old), &RelayFacts { cache_time, ..EIGHT });
+        let at_most = Duration::from_secs(5);
+        assert_eq!(proof(Some(CacheTime::For(at_most))), Proof::WithinCacheTime { at_most, assumed: false });
+        assert_eq!(proof(None), Proof::WithinCacheTime { at_most: Duration::from_secs(30), assumed: true });
+        assert_eq!(proof(Some(CacheTime::Endless)), Proof::NotAtAll { why: NotAtAll::EndlessCache });
+        assert!(matches!(proof(Some(CacheTime::Zero)), Proof::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_warm_relay_of_version_nine_never_sees_it() {
+        let nine = RelayFacts { major_version: Some(9), ..EIGHT };
+        let old = || seen(not_yet(), Shown::Old);
+        assert_eq!(verdict(&old(), &nine), Proof::NotAtAll { why: NotAtAll::WarmNine });
+        let cold = RelayFacts { warm: Some(false), ..nine };
+        assert!(matches!(verdict(&old(), &cold), Proof::WithinCacheTime { .. }));
+        assert!(matches!(verdict(&old(), &RelayFacts { warm: None, ..nine }), Proof::Unknown { .. }));
+        // What was seen stands above every rule.
+        assert_eq!(verdict(&seen(not_yet(), Shown::New), &nine), Proof::NewConnectionsOnly { watched: true });
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_not_claimed() {
+        let silent = || Shown::Unknown { why: "503".to_owned() };
+        assert_eq!(verdict(&seen(broken(), silent()), &EIGHT), Proof::Unknown { why: "503".to_owned() });
+        let memory = RelayFacts { has_database: Some(false), ..EIGHT };
+        assert_eq!(verdict(&seen(not_yet(), silent()), &memory), Proof::NotAtAll { why: NotAtAll::NoDatabase });
+    }
+
+    #[test]
+    fn observations_are_put_together() {
+        let record = |version| Served { version, deleted: false, text: String::new() };
+        let fresh = Fresh {
+            connected: Ok(Some(record(43))),
+            polled: Ok(Polled { served: Some(record(42)), unchanged: Some(true) }),
+        };
+        let observations = Observations::of(not_yet(), Some(&fresh), |served| served.version == 43);
+        assert_eq!((&observations.connected, &observations.polled), (&Shown::New, &Shown::Old));
+        assert_eq!(observations.unchanged, Some(true));
+        let none = Fresh { connected: Ok(None), polled: Err(RelayError::Unable { problem: "x" }) };
+        let observations = Observations::of(broken(), Some(&none), |_| true);
+        assert_eq!(observations.connected, Shown::Old);
+        assert!(matches!(observations.polled, Shown::Unknown { .. }));
+        assert!(matches!(Observations::of(broken(), None, |_| true).connected, Shown::Unknown { .. }));
+    }
+}

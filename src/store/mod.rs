@@ -214,6 +214,11 @@ pub trait Store: Send + Sync {
     /// Where it is, without secrets, as shown in messages.
     fn address(&self) -> String;
 
+    /// Whether it holds environments under prefixes. A flag file holds one environment, and its prefix is empty.
+    fn has_prefixes(&self) -> bool {
+        true
+    }
+
     /// What it holds of `flags` under `prefix`: one round trip.
     fn read<'a>(&'a self, prefix: &'a str, flags: &'a [FlagKey]) -> BoxFuture<'a, Result<Reading, StoreError>>;
 
