@@ -1,1 +1,4 @@
 //! The tests of the whole program: one binary, a file per subject.
+
+mod store;
+mod support;
