@@ -1,15 +1,11 @@
 //! How each failure is explained, in one file: what kind it is (and so the exit code), what is said, why, and what to
-//! type next. Modules have errors of their own and never import this one; the conversions from theirs are below.
+//! type next. Modules have errors of their own and never import this one; `explanations` holds the conversions from theirs.
 //! It must not print, and it must not decide whether to go on: that is for the commands.
+
+mod explanations;
 
 use std::fmt;
 
-use crate::flag::key::KeyError;
-use crate::flag::patch::PatchError;
-use crate::flag::record::RecordError;
-use crate::settings::SettingsError;
-use crate::store::StoreError;
-use crate::ui::prompt::NotGiven;
 
 /// How a run ended, as the shell sees it. Public and tested: scripts depend on it (design 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -227,78 +223,6 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// The causes below an error, outermost first.
-fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect()
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::usage(error.to_string())
-    }
-}
-
-impl From<RecordError> for Failure {
-    fn from(error: RecordError) -> Self {
-        Self::refused(error.to_string())
-    }
-}
-
-impl From<PatchError> for Failure {
-    fn from(error: PatchError) -> Self {
-        let failure = Self { causes: causes(&error), ..Self::refused(error.to_string()) };
-        match error {
-            PatchError::Tombstone { .. } => failure
-                .hint("Only LaunchDarkly can bring a deleted flag back; nothing that is written here would serve it."),
-            PatchError::Unreadable(_) => failure.hint("Look at it: rc doctor"),
-            PatchError::NoSuchVariation { .. } => failure,
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let kind = match &error {
-            StoreError::Unreachable { .. } | StoreError::Unknown { .. } => Kind::Unreachable,
-            StoreError::Credentials { .. } | StoreError::Forbidden { .. } => Kind::Credentials,
-            StoreError::ReadOnly { .. } | StoreError::Damaged { .. } => Kind::Refused,
-            StoreError::Other { .. } => Kind::Other,
-        };
-        let failure = Self { causes: causes(&error), ..Self::new(kind, error.to_string()) };
-        match error {
-            StoreError::Forbidden { way_out, .. } => failure.hint(way_out),
-            StoreError::ReadOnly { primary: Some(primary), .. } => {
-                failure.hint(format!("Name its primary instead: REDIS_HOSTS={primary}"))
-            }
-            StoreError::Unknown { .. } => failure.hint("The same command again finds out, and finishes what is left."),
-            StoreError::Credentials { .. } => failure.hint(
-                "Set RC_REDIS_USER and RC_REDIS_PASSWORD (or RC_REDIS_PASSWORD_FILE), or RC_REDIS_CA for a private authority.",
-            ),
-            StoreError::Unreachable { .. }
-            | StoreError::ReadOnly { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::Other { .. } => failure,
-        }
-    }
-}
-
-impl From<NotGiven> for Failure {
-    fn from(error: NotGiven) -> Self {
-        let failure = Self::refused(error.to_string());
-        match error {
-            NotGiven::NobodyToAsk => failure.hint("To agree beforehand, add --yes"),
-            NotGiven::Declined | NotGiven::Unreadable(_) => failure,
-        }
-    }
-}
-
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Self {
-        let kind = if error == SettingsError::NoApiKey { Kind::Credentials } else { Kind::Usage };
-        Self { causes: causes(&error), ..Self::new(kind, error.to_string()) }.hints(error.way_out())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,3 +2,5 @@
 
 mod launchdarkly;
 mod relay;
+mod store;
+mod support;

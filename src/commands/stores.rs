@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::store::file::FileStore;
 use crate::store::redis::RedisOptions;
 use crate::store::redis::RedisStore;
-use crate::store::redis::address::RedisAddress;
+use crate::store::redis::RedisAddress;
 
 /// The largest file of authorities that is read, in bytes.
 const AUTHORITY_LENGTH_MAX: u64 = 4 * 1024 * 1024;

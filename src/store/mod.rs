@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod entry;
 pub mod fan_out;
 pub mod file;
 pub mod redis;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::change::override_::Ending;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
+use crate::store::entry;
 use crate::store::redis::keys::ended_field;
 
 /// The most writes in one group: the server does nothing else while it works on one.
@@ -45,7 +45,9 @@ impl<'w> Prepared<'w> {
                 }
             }
         }
-        prepared.entry = log_entry(write);
+        for (name, value) in entry::fields(write) {
+            prepared.entry.extend([name.to_owned(), value]);
+        }
         Ok(prepared)
     }
 
@@ -97,41 +99,4 @@ pub(super) fn groups<'p, 'w>(prepared: &'p [Prepared<'w>]) -> Vec<&'p [Prepared<
         groups.push(&prepared[start..]);
     }
     groups
-}
-
-/// What the log says of a write: a hint for those who follow it, and history for `rc log`.
-fn log_entry(write: &Write) -> Vec<String> {
-    let mut entry = Vec::new();
-    let mut say = |name: &str, value: &str| entry.extend([name.to_owned(), value.to_owned()]);
-    if write.after.is_none() && write.override_after == OverrideWrite::Keep {
-        return entry;
-    }
-    say("change", &write.change.to_string());
-    say("flag", write.flag.as_str());
-    match &write.override_after {
-        OverrideWrite::Keep => say("what", "record"),
-        OverrideWrite::Put(override_) => {
-            say("what", "override");
-            say("revision", &override_.revision.to_string());
-            say("user", &override_.motive.actor.user);
-            say("host", &override_.motive.actor.host);
-            say("at", &override_.motive.at.to_string());
-            for (name, value) in [("reason", &override_.motive.reason), ("incident", &override_.motive.incident)] {
-                if let Some(value) = value {
-                    say(name, value);
-                }
-            }
-        }
-        OverrideWrite::End(marks) => {
-            let mark = marks.first().map(|(_, mark)| mark);
-            say("what", &mark.map_or(Ending::Settled, |mark| mark.ending).to_string());
-            if let Some(mark) = mark {
-                say("revision", &mark.revision.to_string());
-                say("user", &mark.actor.user);
-                say("host", &mark.actor.host);
-                say("at", &mark.at.to_string());
-            }
-        }
-    }
-    entry
 }

@@ -5,6 +5,7 @@
 //! tokio's blocking pool, which nothing can cancel: whoever owns the runtime must end it with `shutdown_background`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -75,10 +76,6 @@ impl Connections {
         &self.address
     }
 
-    pub(super) fn options(&self) -> &RedisOptions {
-        &self.options
-    }
-
     /// Asks something that changes nothing. A kept connection that turns out to be dead is made anew once.
     pub(super) async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let (mut connection, kept) = self.connection().await?;
@@ -144,6 +141,10 @@ impl Connections {
         let deadline = self.options.deadlines.connect;
         match tokio::time::timeout(deadline, self.connect_and_log_in()).await {
             Ok(connected) => connected,
+            // A server that expects no TLS says nothing to its greeting.
+            Err(_) if matches!(self.address.place(), Place::Tcp { tls: true, .. }) => {
+                Err(self.unreachable(format!("{} (does it speak TLS on this port?)", too_late(deadline))))
+            }
             Err(_) => Err(self.unreachable(too_late(deadline))),
         }
     }
@@ -286,8 +287,11 @@ fn too_late(deadline: Duration) -> String {
 
 /// What a failed connection is in words that read on after the address.
 fn connection_problem(error: &RedisError, place: &Place) -> String {
-    let io_kind =
-        std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    // The library wraps the cause once more.
+    let io_kind = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>())
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
     let words = error.to_string();
     match (io_kind, place) {
         (Some(io::ErrorKind::ConnectionRefused), _) => "refused the connection".to_owned(),

@@ -1,0 +1,43 @@
+//! What a store's log says of a write: a hint for those who follow it, and history for `rc log`. Pure, and the same in
+//! every kind of store.
+
+use crate::change::override_::Ending;
+use crate::change::recorded::OverrideWrite;
+use crate::change::recorded::Write;
+
+/// Names and values of the entry; empty if the write writes nothing. `what` is `override`, `settled`, `undone`,
+/// `abandoned`, or `record` where only the record is written.
+pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
+    if write.after.is_none() && write.override_after == OverrideWrite::Keep {
+        return Vec::new();
+    }
+    let mut fields = vec![("change", write.change.to_string()), ("flag", write.flag.to_string())];
+    match &write.override_after {
+        OverrideWrite::Keep => fields.push(("what", "record".to_owned())),
+        OverrideWrite::Put(override_) => {
+            let motive = &override_.motive;
+            fields.extend([
+                ("what", "override".to_owned()),
+                ("revision", override_.revision.to_string()),
+                ("user", motive.actor.user.clone()),
+                ("host", motive.actor.host.clone()),
+                ("at", motive.at.to_string()),
+            ]);
+            fields.extend(motive.reason.clone().map(|reason| ("reason", reason)));
+            fields.extend(motive.incident.clone().map(|incident| ("incident", incident)));
+        }
+        OverrideWrite::End(marks) => {
+            let mark = marks.first().map(|(_, mark)| mark);
+            fields.push(("what", mark.map_or(Ending::Settled, |mark| mark.ending).to_string()));
+            if let Some(mark) = mark {
+                fields.extend([
+                    ("revision", mark.revision.to_string()),
+                    ("user", mark.actor.user.clone()),
+                    ("host", mark.actor.host.clone()),
+                    ("at", mark.at.to_string()),
+                ]);
+            }
+        }
+    }
+    fields
+}

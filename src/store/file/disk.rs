@@ -1,0 +1,107 @@
+//! Files that are locked, read within a limit, and replaced so that a power cut leaves the old or the new one whole.
+//! It must not know what is in them. Everything here blocks: callers use tokio's blocking pool.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::fs::TryLockError;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How often a lock is tried.
+const LOCK_STEP: Duration = Duration::from_millis(100);
+
+/// How long a lock is waited for.
+pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest file that is read, in bytes.
+pub(super) const FILE_LENGTH_MAX: u64 = 16 * 1024 * 1024;
+
+/// Holds the lock until it is dropped.
+pub(super) struct Locked {
+    _file: File,
+}
+
+/// `path` with `ending` after its whole name.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Locks for writing, by a file of its own: the flag file itself is replaced, and a lock on it would go with it.
+///
+/// # Errors
+/// What the system says; `TimedOut` if somebody holds it for longer than [`LOCK_WITHIN`].
+pub(super) fn lock(path: &Path) -> io::Result<Locked> {
+    let file = File::options().create(true).write(true).truncate(false).open(path)?;
+    wait(|| file.try_lock())?;
+    Ok(Locked { _file: file })
+}
+
+/// Locks for reading, if there is a lock: a folder where nobody ever wrote may be read-only.
+///
+/// # Errors
+/// As [`lock`].
+pub(super) fn lock_shared(path: &Path) -> io::Result<Option<Locked>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    wait(|| file.try_lock_shared())?;
+    Ok(Some(Locked { _file: file }))
+}
+
+fn wait(mut attempt: impl FnMut() -> Result<(), TryLockError>) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= LOCK_WITHIN => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds its lock"));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_STEP),
+        }
+    }
+}
+
+/// The whole file; `None` if there is none.
+///
+/// # Errors
+/// What the system says; `FileTooLarge` above [`FILE_LENGTH_MAX`].
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_LENGTH_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LENGTH_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {FILE_LENGTH_MAX} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Puts `bytes` in place of the file: written beside it, synced, renamed, and the folder synced. The file keeps its
+/// mode; a new one gets that of `like`.
+///
+/// # Errors
+/// What the system says. The file is the old one, unless only the folder's sync failed.
+pub(super) fn replace(path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".relaycommander-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    let mode = std::fs::metadata(path).or_else(|_| std::fs::metadata(like))?.permissions();
+    file.as_file().set_permissions(mode)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,3 @@
+//! What tests share: real servers as child processes, never mocks of them.
+
+pub mod redis;
