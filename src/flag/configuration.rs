@@ -17,6 +17,8 @@ use crate::flag::record::Record;
 const WHOLE: i64 = 100_000;
 /// The operator whose attribute and kind do not count.
 const SEGMENT_MATCH: &str = "segmentMatch";
+/// The context kind where none is named.
+const USER: &str = "user";
 
 /// A JSON value that equals another by value: objects unordered, numbers as doubles.
 #[derive(Debug, Clone)]
@@ -132,7 +134,8 @@ impl Configuration {
 
     /// The same configuration without what does not count (launchdarkly.md 13): empty target sets, attribute and kind
     /// of `segmentMatch`, shares of weight 0 (as long as the others are a whole: else the last share takes what is
-    /// left), what only experiments or only plain rollouts use; and with `key` and `user` where nothing was named.
+    /// left), what only experiments or only plain rollouts use; and with `key` and `user` where nothing was named (a plain
+    /// attribute name is then written as the reference that means the same).
     /// Whoever fills a configuration calls this before it is compared.
     #[must_use]
     pub fn normalised(mut self) -> Self {
@@ -140,10 +143,7 @@ impl Configuration {
         self.fallthrough = self.fallthrough.normalised();
         for rule in &mut self.rules {
             rule.serve = std::mem::replace(&mut rule.serve, Serve::Nothing).normalised();
-            for clause in rule.clauses.iter_mut().filter(|clause| clause.op == SEGMENT_MATCH) {
-                clause.context_kind = Some(String::new());
-                clause.attribute.clear();
-            }
+            rule.clauses.iter_mut().for_each(Clause::normalise);
         }
         self
     }
@@ -180,6 +180,28 @@ impl Configuration {
     }
 }
 
+impl Clause {
+    fn normalise(&mut self) {
+        if self.op == SEGMENT_MATCH {
+            self.context_kind = Some(String::new());
+            self.attribute.clear();
+            return;
+        }
+        let kind = self.context_kind.take().filter(|kind| !kind.is_empty());
+        if kind.is_none() {
+            self.attribute = reference(&self.attribute);
+        }
+        // A test of `kind` looks at every context, whatever kind is named.
+        let of_any_kind = self.attribute == "kind";
+        self.context_kind = Some(kind.filter(|_| !of_any_kind).unwrap_or_else(|| USER.to_owned()));
+    }
+}
+
+/// A plain attribute name as an attribute reference: they differ only in names that begin with a slash.
+fn reference(name: &str) -> String {
+    if name.starts_with('/') { format!("/{}", name.replace('~', "~0").replace('/', "~1")) } else { name.to_owned() }
+}
+
 impl Serve {
     /// A guarded rollout equals nothing, not even itself: what it serves at this moment is not known.
     fn same(&self, other: &Self) -> bool {
@@ -199,11 +221,16 @@ impl Serve {
             // Only an experiment tracks.
             share.untracked &= experiment;
         }
+        let bucket_by = match context_kind.as_str() {
+            // Experiments always go by the key.
+            _ if experiment || bucket_by.is_empty() => "key".to_owned(),
+            "" => reference(&bucket_by),
+            _ => bucket_by,
+        };
         Serve::Rollout {
             experiment,
-            context_kind: if context_kind.is_empty() { "user".to_owned() } else { context_kind },
-            // Experiments always go by the key.
-            bucket_by: if experiment || bucket_by.is_empty() { "key".to_owned() } else { bucket_by },
+            context_kind: if context_kind.is_empty() { USER.to_owned() } else { context_kind },
+            bucket_by,
             seed,
             shares,
         }
@@ -366,6 +393,10 @@ mod tests {
                 r#"{"fallthrough":{"rollout":{"variations":[{"weight":0},{"variation":1,"weight":100000,"untracked":true}]}}}"#,
                 r#"{"fallthrough":{"rollout":{"kind":"rollout","contextKind":"user","bucketBy":"key","variations":[{"variation":1,"weight":100000}]}}}"#,
             ),
+            (
+                r#"{"rules":[{"clauses":[{"attribute":"/a~b"},{"attribute":"c"},{"attribute":"kind"}]}]}"#,
+                r#"{"rules":[{"clauses":[{"attribute":"/~1a~0b","contextKind":"user"},{"attribute":"c","contextKind":"user"},{"attribute":"kind","contextKind":"org"}]}]}"#,
+            ),
             (r#"{"variations":[{"a":1,"b":2}]}"#, r#"{"variations":[{"b":2.0,"a":1e0}]}"#),
             (r#"{"prerequisites":[{"key":"a"},{"key":"b"}]}"#, r#"{"prerequisites":[{"key":"b"},{"key":"a"}]}"#),
             (r#"{"version":7,"salt":"s"}"#, r#"{"version":8,"debugEventsUntilDate":1}"#),
@@ -384,6 +415,9 @@ mod tests {
         assert_eq!(differs(&rollout("rollout"), &rollout("experiment")), [Aspect::Fallthrough]);
         let other_seed = rollout("experiment").replace("\"seed\":1", "\"seed\":2");
         assert_eq!(differs(&rollout("experiment"), &other_seed), [Aspect::Fallthrough]);
+        let by_country = rollout("experiment").replace("\"seed\"", "\"bucketBy\":\"country\",\"seed\"");
+        assert_eq!(differs(&rollout("experiment"), &by_country), []);
+        assert_eq!(differs(&rollout("rollout"), &by_country.replace("experiment", "rollout")), [Aspect::Fallthrough]);
         // The last share takes what is missing from the whole, so that it is there counts.
         let short = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000},{"variation":1,"weight":0}]}}}"#;
         let shorter = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000}]}}}"#;
