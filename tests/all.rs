@@ -1,6 +1,9 @@
 //! The tests of the whole program: one binary, a file per subject.
 
-mod launchdarkly;
-mod relay;
+// Clippy knows tests by `#[test]` and `#[cfg(test)]`; all of this crate is tests and what they share.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
 mod store;
 mod support;
+mod launchdarkly;
+mod relay;

@@ -9,6 +9,7 @@ pub mod help;
 pub mod log;
 pub mod man;
 pub mod motive;
+pub mod overview;
 pub mod place;
 pub mod relay_config;
 pub mod replay;

@@ -5,13 +5,14 @@ use crate::change::override_::Ending;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
 
-/// Names and values of the entry; empty if the write writes nothing. `what` is `override`, `settled`, `undone`,
+/// Names and values of the entry, but for the flag: writes of one change that differ in nothing else share an entry.
+/// Empty if the write writes nothing. `what` is `override`, `settled`, `undone`,
 /// `abandoned`, or `record` where only the record is written.
 pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
     if write.after.is_none() && write.override_after == OverrideWrite::Keep {
         return Vec::new();
     }
-    let mut fields = vec![("change", write.change.to_string()), ("flag", write.flag.to_string())];
+    let mut fields = vec![("change", write.change.to_string())];
     match &write.override_after {
         OverrideWrite::Keep => fields.push(("what", "record".to_owned())),
         OverrideWrite::Put(override_) => {

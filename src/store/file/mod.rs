@@ -197,7 +197,11 @@ impl Files {
         if content.beside.override_of(&write.flag) != write.override_before.as_deref() {
             return WriteOutcome::OverrideChanged;
         }
-        let fields = entry::fields(write).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut fields: BTreeMap<String, String> =
+            entry::fields(write).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if !fields.is_empty() {
+            fields.insert("flag".to_owned(), write.flag.to_string());
+        }
         if let Err(problem) = content.beside.take(write, fields) {
             return WriteOutcome::Failed(StoreError::Other { address: self.shown(), problem });
         }

@@ -23,7 +23,7 @@ pub(super) struct Prepared<'w> {
     pub(super) override_text: Option<String>,
     /// Fields and values for the ended marks, in turn.
     pub(super) ended: Vec<String>,
-    /// Names and values for the log's entry, in turn; empty if nothing is written.
+    /// Names and values for the log's entry, in turn, but for the flag; empty if nothing is written.
     pub(super) entry: Vec<String>,
 }
 
@@ -99,4 +99,22 @@ pub(super) fn groups<'p, 'w>(prepared: &'p [Prepared<'w>]) -> Vec<&'p [Prepared<
         groups.push(&prepared[start..]);
     }
     groups
+}
+
+/// The different entries for the log that a group makes, and which of them (counted from 1) each write belongs to; 0 for
+/// none. A change of thousands of flags would otherwise push everything else out of the log.
+pub(super) fn entries<'p>(group: &'p [Prepared<'_>]) -> (Vec<&'p [String]>, Vec<usize>) {
+    let mut entries: Vec<&[String]> = Vec::new();
+    let mut belongs = Vec::with_capacity(group.len());
+    for one in group {
+        if one.entry.is_empty() {
+            belongs.push(0);
+            continue;
+        }
+        if entries.last() != Some(&one.entry.as_slice()) {
+            entries.push(&one.entry);
+        }
+        belongs.push(entries.len());
+    }
+    (entries, belongs)
 }

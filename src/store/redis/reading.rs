@@ -234,8 +234,10 @@ impl RedisStore {
             Some(Value::ServerError(error)) => return Err(self.refused(&error, "xrevrange", Some(&keys.log)).await),
             _ => Vec::new(),
         };
-        let mut log: Vec<LogEntry> = entries.into_iter().filter_map(log_entry).collect();
-        log.reverse();
+        let entries: Vec<LogEntry> = entries.into_iter().filter_map(log_entry).collect();
+        let mut log: Vec<LogEntry> = entries.into_iter().rev().flat_map(one_per_flag).collect();
+        let surplus = log.len().saturating_sub(count);
+        log.drain(..surplus);
         Ok(log)
     }
 
@@ -382,4 +384,18 @@ fn log_entry(value: Value) -> Option<LogEntry> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let fields = scan::pairs(fields).into_iter().map(|(name, value)| (text(name), text(value))).collect();
     Some(LogEntry { id: text(id), fields })
+}
+
+/// Flags of one change that share an entry have one each for whoever reads.
+fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
+    let flags = entry.fields.get("flag").cloned().unwrap_or_default();
+    if !flags.contains(' ') {
+        return vec![entry];
+    }
+    let of = |flag: &str| {
+        let mut one = entry.clone();
+        one.fields.insert("flag".to_owned(), flag.to_owned());
+        one
+    };
+    flags.split(' ').map(of).collect()
 }

@@ -1,8 +1,8 @@
 -- Replaces records and overrides by compare-and-set: each write for itself, in one step for everybody who looks on.
 -- KEYS: features, and where our own keys may be used: overrides, ended, log.
--- ARGV: how many writes; their flags; then per write: six pairs and two lists, each list after its length:
+-- ARGV: how many writes; their flags; how many log entries; the fields of each, after their number; then per write:
 --   record before (is there, text), record after (is there, text), override before (is there, text),
---   what becomes of the override (k keep, p put, e end; text), ended marks, fields of the log entry.
+--   what becomes of the override (k keep, p put, e end; text), ended marks after their number, its log entry (0: none).
 -- Answers per write: 0 written, 1 the record is another, 2 the override is another.
 -- What can fail (a right, a type, memory) fails in the first writing call, so nothing is half done; the record is last.
 local own = #KEYS == 4
@@ -26,13 +26,18 @@ end
 
 local records = redis.call('HMGET', KEYS[1], unpack(ARGV, 2, count + 1))
 local overrides = own and redis.call('HMGET', KEYS[2], unpack(ARGV, 2, count + 1))
+local entries = {}
+for i = 1, tonumber(take()) do
+  local _, first, last = take_list()
+  entries[i] = {first = first, last = last, flags = {}}
+end
 local answers, put, gone, replaced = {}, {}, {}, {}
 for i = 1, count do
   local flag = ARGV[i + 1]
   local before, after, override = take_text(), take_text(), take_text()
   local becomes, text = take(), take()
   local has_marks, first_mark, last_mark = take_list()
-  local has_entry, first_field, last_field = take_list()
+  local entry = entries[tonumber(take())]
   if records[i] ~= before then
     answers[i] = 1
   elseif own and overrides[i] ~= override then
@@ -43,8 +48,8 @@ for i = 1, count do
       if has_marks then
         redis.call('HSET', KEYS[3], unpack(ARGV, first_mark, last_mark))
       end
-      if has_entry then
-        redis.call('XADD', KEYS[4], 'MAXLEN', '~', '10000', '*', unpack(ARGV, first_field, last_field))
+      if entry then
+        entry.flags[#entry.flags + 1] = flag
       end
       if becomes == 'p' then
         put[#put + 1] = flag
@@ -57,6 +62,12 @@ for i = 1, count do
       replaced[#replaced + 1] = flag
       replaced[#replaced + 1] = after
     end
+  end
+end
+for _, entry in ipairs(entries) do
+  if #entry.flags > 0 then
+    local flags = table.concat(entry.flags, ' ')
+    redis.call('XADD', KEYS[4], 'MAXLEN', '~', '10000', '*', 'flag', flags, unpack(ARGV, entry.first, entry.last))
   end
 end
 if #put > 0 then

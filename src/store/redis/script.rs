@@ -12,6 +12,7 @@ use redis::Value;
 use crate::store::StoreError;
 use crate::store::WriteOutcome;
 use crate::store::redis::batch::Prepared;
+use crate::store::redis::batch::entries;
 use crate::store::redis::connection::Connections;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::refusal;
@@ -85,7 +86,12 @@ fn command(name: &str, script: &str, keys: &Keys, group: &[Prepared<'_>], own_ke
     for one in group {
         command.arg(one.write.flag.as_str());
     }
-    for one in group {
+    let (entries, belongs) = entries(group);
+    command.arg(entries.len());
+    for entry in entries {
+        add_list(&mut command, entry);
+    }
+    for (one, entry) in group.iter().zip(belongs) {
         for text in [one.before(), one.after(), one.override_before()] {
             command.arg(i32::from(text.is_some())).arg(text.unwrap_or_default());
         }
@@ -94,14 +100,17 @@ fn command(name: &str, script: &str, keys: &Keys, group: &[Prepared<'_>], own_ke
             None if one.ends() => command.arg("e").arg(""),
             None => command.arg("k").arg(""),
         };
-        for list in [&one.ended, &one.entry] {
-            command.arg(list.len());
-            for item in list {
-                command.arg(item);
-            }
-        }
+        add_list(&mut command, &one.ended);
+        command.arg(entry);
     }
     command
+}
+
+fn add_list(command: &mut Cmd, list: &[String]) {
+    command.arg(list.len());
+    for item in list {
+        command.arg(item);
+    }
 }
 
 fn outcomes(group: &[Prepared<'_>], value: Value, own_keys: bool) -> GroupAnswer {

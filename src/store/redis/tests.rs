@@ -306,7 +306,7 @@ async fn attempts_are_bounded() {
     })
     .await;
     assert!(
-        matches!(failed(&[outcome.clone()]), StoreError::Other { problem, .. } if problem.contains("nothing was written"))
+        matches!(failed(std::slice::from_ref(&outcome)), StoreError::Other { problem, .. } if problem.contains("nothing was written"))
     );
     assert_eq!(attempts, super::transaction::ATTEMPTS_MAX);
 }
@@ -628,6 +628,11 @@ async fn five_thousand_writes_are_done_in_groups() {
     let outcomes = replace(&redis.store, &target(), &writes).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, WriteOutcome::Written { colleagues_see: true })));
     assert_eq!(redis.server.line("HLEN ld:shop:production:relaycommander:overrides"), COUNT.to_string());
+    // Flags of one change share entries, and each is read as one.
+    let length: usize = redis.server.line("XLEN ld:shop:production:relaycommander:log").parse().unwrap();
+    assert!(length < 100, "{length}");
+    let log = redis.store.log(PREFIX, 2).await.unwrap();
+    assert_eq!(log.iter().map(|entry| entry.fields["flag"].as_str()).collect::<Vec<_>>(), ["f4998", "f4999"]);
     assert_eq!(redis.record(PREFIX, "f4999").as_deref(), Some(record(false, 43).text()));
 }
 

@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use crate::store::WriteOutcome;
 use crate::store::redis::RedisStore;
 use crate::store::redis::batch::Prepared;
+use crate::store::redis::batch::entries;
 use crate::store::redis::connection::Dedicated;
 use crate::store::redis::keys::Keys;
 
@@ -81,9 +82,8 @@ async fn attempt(
         });
     }
     let written = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Written { .. });
-    let to_write: Vec<&Prepared<'_>> =
-        group.iter().zip(&outcomes).filter(|(_, outcome)| written(outcome)).map(|(one, _)| one).collect();
-    let transaction = multi(keys, &to_write, own_keys);
+    let chosen: Vec<bool> = outcomes.iter().map(written).collect();
+    let transaction = multi(keys, group, &chosen, own_keys);
     let Some(transaction) = transaction else {
         // What is watched would spoil the next group's attempt; that the answer is lost spoils nothing here.
         let _ = connection.exchange(redis::pipe().cmd("UNWATCH")).await;
@@ -127,17 +127,17 @@ fn watch_and_read(keys: &Keys, group: &[Prepared<'_>], own_keys: bool) -> Pipeli
     question
 }
 
-/// The writes in one transaction, the record of each last; `None` if there is nothing to write.
-fn multi(keys: &Keys, to_write: &[&Prepared<'_>], own_keys: bool) -> Option<Pipeline> {
+/// The chosen writes of a group in one transaction, the record of each last; `None` if there is nothing to write.
+fn multi(keys: &Keys, group: &[Prepared<'_>], chosen: &[bool], own_keys: bool) -> Option<Pipeline> {
     let mut transaction = Pipeline::new();
     transaction.cmd("MULTI");
-    for one in to_write {
+    if own_keys {
+        add_to_log(&mut transaction, keys, group, chosen);
+    }
+    for (one, _) in group.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
         let flag = one.write.flag.as_str();
         if own_keys && !one.ended.is_empty() {
             transaction.cmd("HSET").arg(&keys.ended).arg(&one.ended);
-        }
-        if own_keys && !one.entry.is_empty() {
-            transaction.cmd("XADD").arg(&keys.log).arg("MAXLEN").arg("~").arg(LOG_LENGTH).arg("*").arg(&one.entry);
         }
         match &one.override_text {
             Some(text) if own_keys => {
@@ -155,6 +155,18 @@ fn multi(keys: &Keys, to_write: &[&Prepared<'_>], own_keys: bool) -> Option<Pipe
     let empty = transaction.len() == 1;
     transaction.cmd("EXEC");
     (!empty).then_some(transaction)
+}
+
+fn add_to_log(transaction: &mut Pipeline, keys: &Keys, group: &[Prepared<'_>], chosen: &[bool]) {
+    let (entries, belongs) = entries(group);
+    for (number, entry) in entries.iter().enumerate() {
+        let mine = group.iter().zip(chosen).zip(&belongs).filter(|((_, chosen), of)| **chosen && **of == number + 1);
+        let flags: Vec<&str> = mine.map(|((one, _), _)| one.write.flag.as_str()).collect();
+        if !flags.is_empty() {
+            transaction.cmd("XADD").arg(&keys.log).arg("MAXLEN").arg("~").arg(LOG_LENGTH).arg("*");
+            transaction.arg("flag").arg(flags.join(" ")).arg(entry);
+        }
+    }
 }
 
 fn first_error(values: &[Value]) -> Option<ServerError> {

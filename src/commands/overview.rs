@@ -1,0 +1,244 @@
+//! Everything that is known at one moment: the environments, their targets, the overrides in them, and the changes in the
+//! playback, joined flag by flag. What is owed, what is in force and what disagrees is read off here by `replay`,
+//! `status`, `verify`, `show`, `log` and `undo`. It reads and never writes, and it must not print.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use crate::change::event::EditIndex;
+use crate::change::id::ChangeId;
+use crate::change::merge;
+use crate::change::merge::Said;
+use crate::change::merge::Standing;
+use crate::change::seen::Seen;
+use crate::change::state;
+use crate::commands::Context;
+use crate::commands::place::Surroundings;
+use crate::commands::survey;
+use crate::commands::survey::Extent;
+use crate::commands::survey::TargetView;
+use crate::commands::targets::Chosen;
+use crate::error::Failure;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
+use crate::playback::Loaded;
+use crate::playback::LoadedFile;
+use crate::playback::Playback;
+
+/// An edit of a change in the playback.
+#[derive(Debug, Clone, Copy)]
+pub struct FiledEdit<'o> {
+    /// The change's file.
+    pub file: &'o LoadedFile,
+    /// Which of its edits.
+    pub edit: EditIndex,
+}
+
+/// One flag of an environment, with all that is known about it.
+#[derive(Debug)]
+pub struct Situation<'o> {
+    /// Which flag.
+    pub flag: FlagKey,
+    /// What every target that answered says of it.
+    pub seen: Vec<(Chosen, Seen)>,
+    /// Overrides and ended marks, target by target, as they were merged.
+    pub said: Vec<Said>,
+    /// What holds.
+    pub standing: Standing,
+    /// The edits of this flag in the playback that are not over, oldest change first.
+    pub filed: Vec<FiledEdit<'o>>,
+}
+
+/// One environment, as far as it could be looked at.
+#[derive(Debug)]
+pub struct EnvironmentView<'o> {
+    /// Which one.
+    pub environment: Environment,
+    /// Its targets and what was read of them, or why they are not known.
+    pub targets: Result<Vec<TargetView>, Failure>,
+    /// How the targets were found, where that is worth saying.
+    pub told: Option<String>,
+    /// The flags that are overridden, have been until lately, or have a change in the playback that is not over.
+    pub situations: Vec<Situation<'o>>,
+}
+
+impl EnvironmentView<'_> {
+    /// The targets that did not answer, with why.
+    pub fn silent(&self) -> impl Iterator<Item = (&Chosen, &crate::store::StoreError)> {
+        let views = self.targets.as_ref().map(Vec::as_slice).unwrap_or_default();
+        views.iter().filter_map(|view| Some((&view.chosen, view.reading.as_ref().err()?)))
+    }
+}
+
+/// Which environments and flags are looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Only this one; `None`: all that anything names.
+    pub environment: Option<Environment>,
+    /// Only these flags; empty: all.
+    pub flags: Vec<FlagKey>,
+}
+
+impl Scope {
+    /// What was typed with `-p`, `-e` and `-f`; a project and environment that are only set as defaults do not narrow.
+    ///
+    /// # Errors
+    /// Where only one of `-p` and `-e` was typed and the settings do not give the other.
+    pub fn typed(context: &Context<'_>, flags: &[FlagKey]) -> Result<Self, Failure> {
+        let narrowed = context.typed.project.is_some() || context.typed.environment.is_some();
+        let environment = if narrowed { Some(context.settings.required_environment()?) } else { None };
+        Ok(Self { environment, flags: flags.to_vec() })
+    }
+
+    fn takes(&self, flag: &FlagKey) -> bool {
+        self.flags.is_empty() || self.flags.contains(flag)
+    }
+}
+
+/// Opens the playback that the settings name.
+///
+/// # Errors
+/// Where the folder cannot be used.
+pub fn playback(context: &Context<'_>) -> Result<Playback, Failure> {
+    Ok(Playback::open(&context.settings.playback, std::sync::Arc::new(crate::playback::RealDisk))?)
+}
+
+/// Looks at every environment in `scope`, all at the same time. `loaded` is the playback, read beforehand.
+///
+/// An override's own word about its environment is not enough (a store may be shared, or written by a stranger): it
+/// counts only where the settings, relays or conventions say that its target belongs to that environment.
+pub async fn look<'o>(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    loaded: &'o Loaded,
+    scope: &Scope,
+) -> Vec<EnvironmentView<'o>> {
+    let environments = match &scope.environment {
+        Some(environment) => BTreeSet::from([environment.clone()]),
+        None => environments(context, surroundings, loaded).await,
+    };
+    let views = environments.into_iter().map(|environment| view(context, surroundings, loaded, scope, environment));
+    join_all(views).await
+}
+
+/// Every environment that anything names.
+async fn environments(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    loaded: &Loaded,
+) -> BTreeSet<Environment> {
+    let mut environments: BTreeSet<Environment> = context.settings.environments.keys().cloned().collect();
+    environments.extend(context.settings.required_environment().ok());
+    let filed = loaded.files.iter().filter(|file| !file.replayed).flat_map(|file| &file.intent.change.edits);
+    environments.extend(filed.map(|edit| edit.environment.clone()));
+    let mut overridden = Vec::new();
+    for store in &surroundings.stores {
+        if !store.has_prefixes() {
+            overridden.push((store, String::new()));
+        }
+        let Some(Ok(found)) = surroundings.prefixes.get(store.label()) else { continue };
+        for found in found {
+            environments.extend(conventional_environment(&found.prefix));
+            overridden.push((store, found.prefix.clone()));
+        }
+    }
+    let named = join_all(overridden.iter().map(|(store, prefix)| store.overrides(prefix))).await;
+    let overrides = named.into_iter().flatten().flat_map(BTreeMap::into_values);
+    environments.extend(overrides.filter_map(|stored| stored.parsed.ok()).map(|override_| override_.environment));
+    environments
+}
+
+/// The environment that a prefix names by convention: `ld:project:environment`.
+fn conventional_environment(prefix: &str) -> Option<Environment> {
+    let (project, key) = prefix.strip_prefix("ld:")?.split_once(':')?;
+    Some(Environment { project: project.parse().ok()?, key: key.parse().ok()? })
+}
+
+async fn view<'o>(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    loaded: &'o Loaded,
+    scope: &Scope,
+    environment: Environment,
+) -> EnvironmentView<'o> {
+    let choice = match surroundings.targets(context, &environment) {
+        Ok(choice) => choice,
+        Err(failure) => {
+            return EnvironmentView { environment, targets: Err(failure), told: None, situations: Vec::new() };
+        }
+    };
+    let filed = filed(loaded, &environment, scope);
+    let mut wanted: BTreeSet<FlagKey> = filed.keys().cloned().collect();
+    wanted.extend(scope.flags.iter().cloned());
+    let wanted: Vec<FlagKey> = wanted.into_iter().collect();
+    let views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden(&wanted)).await;
+    let flags: Vec<FlagKey> = survey::flags(&views).into_iter().filter(|flag| scope.takes(flag)).collect();
+    let situations =
+        flags.into_iter().map(|flag| situation(surroundings, &views, &environment, flag, &filed)).collect::<Vec<_>>();
+    let situations = join_all(situations).await;
+    EnvironmentView { environment, targets: Ok(views), told: choice.told, situations }
+}
+
+/// The edits in the playback that are not over, by flag.
+fn filed<'o>(
+    loaded: &'o Loaded,
+    environment: &Environment,
+    scope: &Scope,
+) -> BTreeMap<FlagKey, Vec<FiledEdit<'o>>> {
+    let mut filed: BTreeMap<FlagKey, Vec<FiledEdit<'o>>> = BTreeMap::new();
+    for file in loaded.files.iter().filter(|file| !file.replayed) {
+        let folded = state::fold(&file.intent.change, &targets_of(file), &file.events);
+        for (index, edit) in file.intent.change.edits.iter().enumerate() {
+            let is_over = folded.edits.get(index).is_some_and(|edit| edit.standing.is_over());
+            if edit.environment == *environment && scope.takes(&edit.flag) && !is_over {
+                filed.entry(edit.flag.clone()).or_default().push(FiledEdit { file, edit: index });
+            }
+        }
+    }
+    filed
+}
+
+/// The targets of each edit, as its file's first line tells them.
+pub fn targets_of(file: &LoadedFile) -> Vec<Vec<crate::change::target::Target>> {
+    let targets = |edit: &crate::playback::EditIntent| edit.targets.iter().map(|told| told.target.clone()).collect();
+    file.intent.edits.iter().map(targets).collect()
+}
+
+async fn situation<'o>(
+    surroundings: &Surroundings,
+    views: &[TargetView],
+    environment: &Environment,
+    flag: FlagKey,
+    filed: &BTreeMap<FlagKey, Vec<FiledEdit<'o>>>,
+) -> Situation<'o> {
+    let filed = filed.get(&flag).cloned().unwrap_or_default();
+    let seen: Vec<(Chosen, Seen)> = views
+        .iter()
+        .filter_map(|view| {
+            let mut seen = survey::seen(view, &flag)?;
+            let foreign = |read: &Result<crate::change::override_::Override, String>| {
+                read.as_ref().is_ok_and(|override_| override_.environment != *environment || override_.flag != flag)
+            };
+            if seen.override_.as_ref().is_some_and(foreign) {
+                seen.override_ = Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
+            }
+            Some((view.chosen.clone(), seen))
+        })
+        .collect();
+    let mut changes: BTreeSet<ChangeId> =
+        seen.iter().filter_map(|(_, seen)| seen.own()).flat_map(|own| own.changes.iter().copied()).collect();
+    changes.extend(filed.iter().map(|filed| filed.file.change()));
+    let changes: Vec<ChangeId> = changes.into_iter().collect();
+    let said = join_all(seen.iter().map(|(chosen, seen)| {
+        let (changes, flag) = (&changes, &flag);
+        async move {
+            let marks = survey::marks(&surroundings.stores, &chosen.target, changes, flag).await;
+            (chosen.target.clone(), seen.own().cloned(), marks)
+        }
+    }))
+    .await;
+    let standing = merge::merged(&said);
+    Situation { flag, seen, said, standing, filed }
+}
