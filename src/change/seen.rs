@@ -1,6 +1,7 @@
 //! What one target holds of one flag, and whose it is: LaunchDarkly's record or one that an override put there. Every
 //! decision on a target begins here. It must not know what is going to be done about it.
 
+use crate::change::id::ChangeId;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::flag::check;
@@ -63,6 +64,16 @@ impl Seen {
         }
     }
 
+    /// The record's exact text, for compare-and-set. `None` if there is none, or if it is not even a JSON object: such
+    /// bytes are never replaced.
+    pub fn exact_record(&self) -> Option<Record> {
+        match self.copy() {
+            Copy::Missing => None,
+            Copy::Tombstone { record } | Copy::Readable(record) => Some(record),
+            Copy::Damaged { record, .. } => record,
+        }
+    }
+
     /// The override beside the record, if there is one that can be read.
     pub fn own(&self) -> Option<&Override> {
         self.override_.as_ref().and_then(|read| read.as_ref().ok())
@@ -95,6 +106,12 @@ pub fn is_newer(record: &Record, known: &Record) -> bool {
 pub fn shows(record: &Record, override_: &Override, version: u64) -> bool {
     record.version() >= version
         || patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
+}
+
+/// Whether `override_` is one that the operator has not seen: its newest change is none of those that are `known` to him
+/// (every override of the first read, and his own changes).
+pub fn is_strangers(override_: &Override, known: &[ChangeId]) -> bool {
+    !override_.change().is_some_and(|change| known.contains(&change))
 }
 
 /// LaunchDarkly's newest record, as far as one target knows: what the override is applied to there.

@@ -1,1 +1,226 @@
-//! stub
+//! After LaunchDarkly accepted an override as version M: what stands in each store until LaunchDarkly's own data path
+//! shows it, and how the override then ends (design 4.3). It must not know how LaunchDarkly was asked, and it never takes
+//! the API's answer for the data path: the API may be back long before the stream, and what relays and guards have
+//! cached until then is old. An override that ended on the API's word alone would flip clients back.
+//!
+//! Which versions are written, and why (launchdarkly.md 15). A store's upsert, and every SDK's memory, takes a patch only
+//! if its version is higher. LaunchDarkly made of all our edits one patch, N+1, while our record has N plus the revision.
+//!
+//! | the record in the store          | becomes | because |
+//! |----------------------------------|---------|---------|
+//! | ours, version above M            | the same content as M | else LaunchDarkly's patches up to it are refused |
+//! | ours, version M                  | stays   | LaunchDarkly's own patch M is refused, but it says the same |
+//! | ours, version below M            | stays   | LaunchDarkly's patch M will take its place |
+//! | ours, of an older revision       | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
+//! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
+//! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
+//! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
+//!
+//! A record written as M is `instructions` on the newest record known here. What LaunchDarkly changed elsewhere in the
+//! meantime is missing from it until LaunchDarkly's next patch or full update. There is no better record to write: REST
+//! shows no SDK record. A caller that has LaunchDarkly's own record of M (`/sdk/flags/{key}` with the SDK key, another
+//! target, the stream) passes it as `shown`, and then that record is what stands here, and the override ends.
+//!
+//! If our record equals LaunchDarkly's by value (one edit, nobody else changed anything), the store never shows a record
+//! that is not ours, and the override stays replayed@M until LaunchDarkly's next version or another proof. That costs
+//! nothing: it is owed no longer, and changes nothing on what LaunchDarkly sends.
+
+use crate::change::net::net;
+use crate::change::override_::Ending;
+use crate::change::override_::OVERRIDE_FORMAT;
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::change::recorded::OverrideWrite;
+use crate::change::recorded::Write;
+use crate::change::seen::Copy;
+use crate::change::seen::Seen;
+use crate::change::seen::is_ours;
+use crate::change::seen::shows;
+use crate::change::seen::upstream_here;
+use crate::change::target::Target;
+use crate::change::undo::By;
+use crate::change::undo::marks;
+use crate::flag::instruction::Instruction;
+use crate::flag::patch::PatchError;
+use crate::flag::record::Record;
+
+/// What LaunchDarkly said to a replay, or what it was found to have already.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The override as it was sent: merged, with the revision that was sent.
+    pub sent: &'a Override,
+    /// LaunchDarkly's version of the flag after that, as its REST API says.
+    pub version: u64,
+    /// LaunchDarkly's own record, if its own data path showed one: its stream, `/sdk/flags/{key}`, or a record in
+    /// another target that we did not write.
+    pub shown: Option<&'a Record>,
+}
+
+/// What one target gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settling {
+    /// LaunchDarkly's data path shows it: the override ends here.
+    Settled(Box<Write>),
+    /// LaunchDarkly's data path has not shown it: the override stays, as replayed@M.
+    Held(Box<Write>),
+    /// As [`Settling::Held`], and everything stands as it should.
+    HeldAlready,
+    /// The override here has had more edits than were sent. What is left of it stays owed, with LaunchDarkly's answer as
+    /// its base.
+    Newer(Box<Write>),
+    /// There is no override here and no record of ours.
+    NothingThere,
+    /// The override there is damaged, or of a newer format.
+    OverrideUnreadable(String),
+}
+
+/// What `target` gets once LaunchDarkly has answered, and every time somebody looks again after that.
+///
+/// # Errors
+/// The override cannot be applied to LaunchDarkly's record any more (a variation is gone).
+pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -> Result<Settling, PatchError> {
+    if let Some(Err(why)) = &seen.override_ {
+        return Ok(Settling::OverrideUnreadable(why.clone()));
+    }
+    let here = Found::new(seen, answer);
+    if here.own.is_none() && !here.ours {
+        return Ok(Settling::NothingThere);
+    }
+    let write = |after: Option<Record>, override_after: OverrideWrite| {
+        Box::new(Write {
+            target: target.clone(),
+            flag: answer.sent.flag.clone(),
+            before: seen.exact_record(),
+            after,
+            override_before: seen.override_text.clone(),
+            override_after,
+            change: by.change,
+        })
+    };
+    if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision) {
+        if is_of_its_own(newer, answer.sent) {
+            return Ok(Settling::HeldAlready);
+        }
+        let next = newer_after_replay(answer.sent, newer, &here.launchdarklys_answer(answer)?);
+        let after = next.stands_as()?;
+        return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Box::new(next)))));
+    }
+    if let Some(proof) = here.proof(answer) {
+        let marks = marks(by, Ending::Settled, Some(proof.version()), here.own.into_iter().chain([answer.sent]));
+        return Ok(Settling::Settled(write(here.taking(proof), OverrideWrite::End(marks))));
+    }
+    let held = here.held(answer);
+    let is_behind = here.own.is_some_and(|own| own.revision < answer.sent.revision);
+    let is_above = here.record.as_ref().is_some_and(|record| record.version() > answer.version);
+    let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
+    if after.is_none() && here.own == Some(&held) {
+        return Ok(Settling::HeldAlready);
+    }
+    Ok(Settling::Held(write(after, OverrideWrite::Put(Box::new(held)))))
+}
+
+/// [`after_patch`] for an override that was replayed some time ago: has LaunchDarkly's data path shown it by now? `None`
+/// if `merged` was not replayed.
+///
+/// # Errors
+/// As [`after_patch`].
+pub fn settle(
+    by: &By,
+    target: &Target,
+    seen: &Seen,
+    merged: &Override,
+    shown: Option<&Record>,
+) -> Result<Option<Settling>, PatchError> {
+    let OverrideState::Replayed { version } = merged.state else { return Ok(None) };
+    after_patch(by, target, seen, &Answer { sent: merged, version, shown }).map(Some)
+}
+
+/// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not
+/// sent, the changes that came since, and LaunchDarkly's answer as base. It keeps its revision, by which stores are
+/// merged, and so its record's version goes on rising.
+pub fn newer_after_replay(sent: &Override, newer: &Override, answer: &Record) -> Override {
+    let not_sent = |instruction: &&_| !sent.instructions.contains(instruction);
+    let since = |change: &&_| !sent.changes.contains(change);
+    let instructions: Vec<_> = newer.instructions.iter().filter(not_sent).cloned().collect();
+    let left = instructions.iter().map(Instruction::aspect).collect();
+    Override {
+        format: OVERRIDE_FORMAT,
+        instructions: net(&instructions, &[]),
+        changes: newer.changes.iter().filter(since).copied().collect(),
+        base: answer.clone(),
+        upstream: answer.clone(),
+        insisted: newer.insisted.intersection(&left).copied().collect(),
+        ..newer.clone()
+    }
+}
+
+/// Whether `newer` has nothing of `sent` in it: it began again after LaunchDarkly's answer.
+fn is_of_its_own(newer: &Override, sent: &Override) -> bool {
+    !newer.changes.iter().any(|change| sent.changes.contains(change))
+}
+
+/// What a target holds, in the light of what LaunchDarkly answered.
+struct Found<'a> {
+    own: Option<&'a Override>,
+    /// The record, if it can be read; a tombstone as well.
+    record: Option<Record>,
+    /// Whether it is one of ours.
+    ours: bool,
+}
+
+impl<'a> Found<'a> {
+    fn new(seen: &'a Seen, answer: &Answer<'_>) -> Self {
+        let own = seen.own();
+        let record = match seen.copy() {
+            Copy::Readable(record) | Copy::Tombstone { record } => Some(record),
+            Copy::Missing | Copy::Damaged { .. } => None,
+        };
+        let overrides = || own.into_iter().chain([answer.sent]);
+        let ours = record.as_ref().is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides()));
+        Self { own, record, ours }
+    }
+
+    /// LaunchDarkly's own record that shows that it has the override: the one here, or one seen elsewhere.
+    fn proof<'p>(&'p self, answer: &Answer<'p>) -> Option<&'p Record> {
+        let here = self.record.as_ref().filter(|_| !self.ours);
+        here.into_iter().chain(answer.shown).find(|record| shows(record, answer.sent, answer.version))
+    }
+
+    /// The record that takes the place of the one here, now that the override ends: `proof`, where ours stands and is
+    /// not the same, or where LaunchDarkly's here is older. A record that is not there at all is LaunchDarkly's to bring.
+    fn taking(&self, proof: &Record) -> Option<Record> {
+        let record = self.replaceable()?;
+        let takes = if self.ours { !record.same_value(proof) } else { proof.version() > record.version() };
+        takes.then(|| proof.clone())
+    }
+
+    fn upstream(&self, merged: &Override) -> Record {
+        upstream_here(self.replaceable(), self.own, merged)
+    }
+
+    /// The override as it stays here, replayed.
+    fn held(&self, answer: &Answer<'_>) -> Override {
+        let state = OverrideState::Replayed { version: answer.version };
+        Override { upstream: self.upstream(answer.sent), state, ..answer.sent.clone() }
+    }
+
+    /// LaunchDarkly's own record of its answer; where none was seen, what the answer must come to.
+    fn launchdarklys_answer(&self, answer: &Answer<'_>) -> Result<Record, PatchError> {
+        match self.proof(answer).filter(|record| !record.is_tombstone()) {
+            Some(record) => Ok(record.clone()),
+            None => Override { upstream: self.upstream(answer.sent), ..answer.sent.clone() }.answered(answer.version),
+        }
+    }
+
+    fn unless_it_stands(&self, after: Record) -> Option<Record> {
+        self.replaceable().filter(|record| !record.same_value(&after)).map(|_| after)
+    }
+
+    /// The record, if it may be replaced: a tombstone never is.
+    fn replaceable(&self) -> Option<&Record> {
+        self.record.as_ref().filter(|record| !record.is_tombstone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,10 @@ fn a_mark_of_equal_or_higher_revision_wins() {
     assert!(ended(&[said("a", Some(override_(1, &[1])), &[]), said("b", None, &[(1, undone(1))])]));
     assert!(ended(&[said("a", Some(override_(1, &[1])), &[]), said("b", None, &[(1, undone(3))])]));
     assert!(!ended(&[said("a", Some(override_(2, &[1, 2])), &[]), said("b", None, &[(1, undone(1))])]));
-    assert!(!ended(&[said("a", Some(override_(1, &[7])), &[]), said("b", None, &[(1, undone(3))])]), "another override");
+    assert!(
+        !ended(&[said("a", Some(override_(1, &[7])), &[]), said("b", None, &[(1, undone(3))])]),
+        "another override"
+    );
     assert!(ended(&[said("a", None, &[(1, undone(1))])]));
 }
 

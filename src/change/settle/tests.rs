@@ -1,0 +1,179 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::change::sample;
+use crate::change::sample::change;
+use crate::change::sample::flag;
+use crate::change::sample::override_of;
+use crate::change::sample::seen;
+use crate::flag::configuration::Configuration;
+use crate::flag::instruction::Instruction;
+use crate::flag::patch;
+
+const OFF: Instruction = Instruction::TurnFlagOff;
+
+fn by() -> By {
+    By { change: change(9), actor: sample::actor("bob"), at: "2026-10-20T03:00:00Z".parse().unwrap() }
+}
+
+/// An override of revision 3, so that its record is version 45.
+fn sent() -> Override {
+    let mut sent = override_of(&flag(42, true, 1, 0), &[OFF], change(1));
+    sent.revision = 3;
+    sent
+}
+
+fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) -> Settling {
+    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown }).unwrap()
+}
+
+fn held(found: Settling) -> (Option<Record>, Override) {
+    let Settling::Held(write) = found else { panic!("{found:?}") };
+    let OverrideWrite::Put(next) = write.override_after else { panic!() };
+    (write.after, *next)
+}
+
+fn settled(found: Settling) -> Option<Record> {
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert!(matches!(write.override_after, OverrideWrite::End(_)));
+    write.after
+}
+
+#[test]
+fn our_higher_version_becomes_launchdarklys() {
+    let (after, next) = held(answered(&seen(Some(&flag(45, false, 1, 0)), Some(&sent())), &sent(), 43, None));
+    assert_eq!(after.unwrap().text(), flag(43, false, 1, 0).text());
+    assert_eq!((&next.state, next.revision), (&OverrideState::Replayed { version: 43 }, 3));
+    assert_eq!(next.upstream.version(), 42);
+}
+
+#[test]
+fn our_equal_or_lower_version_stays() {
+    for version in [45, 46, 60] {
+        let (after, next) = held(answered(&seen(Some(&flag(45, false, 1, 0)), Some(&sent())), &sent(), version, None));
+        assert_eq!((after, next.state), (None, OverrideState::Replayed { version }));
+    }
+}
+
+#[test]
+fn launchdarklys_own_record_settles_it() {
+    for shown in [flag(43, false, 1, 0), flag(50, true, 1, 0), flag(41, false, 2, 2)] {
+        assert_eq!(settled(answered(&seen(Some(&shown), Some(&sent())), &sent(), 43, None)), None);
+    }
+    // One from before stays, and so does the override.
+    let (after, next) = held(answered(&seen(Some(&flag(42, true, 1, 0)), Some(&sent())), &sent(), 43, None));
+    assert_eq!((after, next.state), (None, OverrideState::Replayed { version: 43 }));
+}
+
+#[test]
+fn what_launchdarkly_shows_elsewhere_takes_the_place_of_ours() {
+    let shown = flag(43, false, 1, 2);
+    let found = answered(&seen(Some(&flag(45, false, 1, 0)), Some(&sent())), &sent(), 43, Some(&shown));
+    assert_eq!(settled(found).unwrap().text(), shown.text());
+    let found = answered(&seen(Some(&flag(42, true, 1, 0)), Some(&sent())), &sent(), 43, Some(&shown));
+    assert_eq!(settled(found).unwrap().text(), shown.text(), "an old one of LaunchDarkly's as well");
+    let from_before = flag(42, true, 1, 0);
+    let found = answered(&seen(Some(&flag(45, false, 1, 0)), Some(&sent())), &sent(), 43, Some(&from_before));
+    assert_eq!(held(found).0.unwrap().version(), 43, "an old one proves nothing");
+}
+
+#[test]
+fn a_target_that_missed_an_edit_gets_what_was_sent() {
+    let serve = Instruction::UpdateOffVariation { variation: 2 };
+    let mut both = sent();
+    both.instructions.push(serve);
+    let mut behind = sent();
+    behind.revision = 1;
+    let (after, next) = held(answered(&seen(Some(&flag(43, false, 1, 0)), Some(&behind)), &both, 43, None));
+    assert_eq!(after.unwrap().text(), flag(43, false, 2, 0).text());
+    assert_eq!((next.revision, next.instructions), (3, both.instructions));
+}
+
+#[test]
+fn where_nothing_of_ours_is_nothing_is_written() {
+    let nothing = [seen(Some(&flag(42, true, 1, 0)), None), seen(Some(&flag(43, false, 1, 2)), None), seen(None, None)];
+    for seen in nothing {
+        assert_eq!(answered(&seen, &sent(), 43, None), Settling::NothingThere);
+    }
+    let (after, _) = held(answered(&seen(Some(&flag(45, false, 1, 0)), None), &sent(), 43, None));
+    assert_eq!(after.unwrap().version(), 43, "a record of ours without its override");
+}
+
+#[test]
+fn a_tombstone_is_never_touched() {
+    let mut here = seen(None, Some(&sent()));
+    here.record = Some(br#"{"version":41,"key":"$deleted","deleted":true}"#.to_vec());
+    assert_eq!(held(answered(&here, &sent(), 43, None)).0, None);
+    assert_eq!(settled(answered(&here, &sent(), 43, Some(&flag(43, false, 1, 0)))), None);
+    here.record = Some(br#"{"version":44,"key":"$deleted","deleted":true}"#.to_vec());
+    assert_eq!(settled(answered(&here, &sent(), 43, None)), None, "a deletion is LaunchDarkly's word");
+}
+
+#[test]
+fn only_what_was_sent_is_settled() {
+    let mut newer = sent();
+    newer.revision = 4;
+    newer.changes.push(change(2));
+    newer.instructions = vec![OFF, Instruction::UpdateFallthroughVariationOrRollout { variation: 2 }];
+    let stands = newer.in_force().unwrap();
+    let found = answered(&seen(Some(&stands), Some(&newer)), &sent(), 43, None);
+    let Settling::Newer(write) = found else { panic!("{found:?}") };
+    let OverrideWrite::Put(next) = write.override_after else { panic!() };
+    assert_eq!(next.base.text(), flag(43, false, 1, 0).text());
+    assert_eq!((next.revision, &next.changes[..], &next.state), (4, &[change(2)][..], &OverrideState::InForce));
+    assert_eq!(next.instructions, newer.instructions[1..]);
+    assert_eq!(write.after.as_ref().unwrap().text(), flag(47, false, 1, 2).text());
+    let again = answered(&seen(write.after.as_ref(), Some(&next)), &sent(), 43, None);
+    assert_eq!(again, Settling::HeldAlready);
+}
+
+#[test]
+fn settle_is_for_replayed_ones() {
+    let (target, here) = (sample::target("a"), seen(Some(&flag(50, false, 1, 0)), Some(&sent())));
+    assert_eq!(settle(&by(), &target, &here, &sent(), None), Ok(None));
+    let mut replayed = sent();
+    replayed.state = OverrideState::Replayed { version: 43 };
+    assert!(matches!(settle(&by(), &target, &here, &replayed, None), Ok(Some(Settling::Settled(_)))));
+}
+
+proptest! {
+    /// Whatever stands there: doing it once leaves nothing to do, what was asked for goes on being served where it was
+    /// served, and no version is made up: it is LaunchDarkly's answer, or LaunchDarkly's own record.
+    #[test]
+    fn once_is_enough_and_nothing_flips(
+        base in sample::record(),
+        other in sample::record(),
+        instructions in prop::collection::vec(sample::instruction(), 1..4),
+        revision in 1..4_u64,
+        version in 1..9_u64,
+        in_force in any::<bool>(),
+        shown in prop::option::of(sample::record()),
+    ) {
+        let mut sent = override_of(&base, &crate::change::net::net(&instructions, &[]), change(1));
+        sent.revision = revision;
+        let version = base.version() + version;
+        let stands = if in_force { sent.in_force().unwrap() } else { other };
+        let here = seen(Some(&stands), Some(&sent));
+        let (after, next) = match answered(&here, &sent, version, shown.as_ref()) {
+            Settling::Settled(write) => (write.after, None),
+            Settling::Held(write) => {
+                let OverrideWrite::Put(next) = write.override_after else { panic!() };
+                (write.after, Some(*next))
+            }
+            found => panic!("{found:?}"),
+        };
+        if let Some(after) = &after {
+            prop_assert!(after.version() == version || shown.as_ref() == Some(after));
+            let proven_otherwise = shown.as_ref() == Some(after);
+            let wish = Configuration::of_record(&patch::apply(after, &sent.instructions).unwrap());
+            prop_assert!(proven_otherwise || wish.differs(&Configuration::of_record(after)).is_empty());
+        }
+        let left = after.unwrap_or(stands);
+        let again = answered(&seen(Some(&left), next.as_ref()), &sent, version, shown.as_ref());
+        match next {
+            Some(_) => prop_assert_eq!(again, Settling::HeldAlready),
+            // Without its override a record can still look like ours, by value; then it is taken for settled again.
+            None => prop_assert!(matches!(again, Settling::NothingThere | Settling::Settled(_))),
+        }
+    }
+}

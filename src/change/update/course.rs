@@ -1,0 +1,188 @@
+//! Which override comes next: the first one of a flag, the next revision of one, one that begins again after a replay,
+//! or none, where targets only catch up with what others have.
+
+use std::collections::BTreeSet;
+
+use crate::change::merge::Standing;
+use crate::change::net::covers;
+use crate::change::net::net;
+use crate::change::override_::OVERRIDE_CHANGES_MAX;
+use crate::change::override_::OVERRIDE_FORMAT;
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::change::seen::Copy;
+use crate::change::seen::Seen;
+use crate::change::seen::is_ours;
+use crate::change::seen::shows;
+use crate::change::seen::upstream_here;
+use crate::change::update::Asked;
+use crate::flag::aspect::Aspect;
+use crate::flag::configuration::Configuration;
+use crate::flag::instruction::Instruction;
+use crate::flag::patch;
+use crate::flag::patch::PatchError;
+use crate::flag::record::Record;
+
+/// What kind of step an edit is, for all targets alike.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Course<'a> {
+    /// There is no override yet: revision 1, and the store's record is base and upstream.
+    First,
+    /// The merged override has this change, or comes to what is asked already: targets without it get it as it is. This
+    /// is how the same command again, or `--resume`, finishes what is left.
+    CatchUp(&'a Override),
+    /// The merged override gets one more edit: its base stays, its revision goes up by one.
+    Next(&'a Override),
+    /// LaunchDarkly accepted the merged override as `version`, and now comes another edit. LaunchDarkly's answer is its
+    /// base, and only what is new is owed.
+    AfterReplay {
+        /// The override that was accepted.
+        from: &'a Override,
+        /// LaunchDarkly's version after the patch.
+        version: u64,
+    },
+}
+
+/// The next override in one target, and what led to it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Step {
+    /// The override.
+    pub(super) next: Override,
+    /// What should stand in the target before this edit. It is not what does stand there if LaunchDarkly's return has
+    /// wiped it: then the edit still has to reach the override, or a replay would send what it took back.
+    pub(super) wanted: Record,
+    /// An override without which the flag would not be as the edit asks.
+    pub(super) explained_by: Option<Override>,
+    /// The override was replayed, and this target shows that LaunchDarkly has it: there is nothing to catch up with.
+    pub(super) launchdarkly_has_it: bool,
+}
+
+impl<'a> Course<'a> {
+    /// Decides the course of `asked`, given what holds for the flag and what the targets hold.
+    ///
+    /// Once LaunchDarkly's own data path has shown a replayed override, in any target, that override has done its work:
+    /// what differs from it now was decided in LaunchDarkly afterwards, and an edit that asks for the same again is a
+    /// new edit.
+    pub fn of<'s>(asked: &Asked<'_>, standing: &'a Standing, targets: impl IntoIterator<Item = &'s Seen>) -> Self {
+        let Some(merged) = standing.in_force() else { return Course::First };
+        if merged.changes.contains(&asked.change) {
+            return Course::CatchUp(merged);
+        }
+        let covered = covers(&merged.instructions, &asked.edit.instructions);
+        let OverrideState::Replayed { version } = merged.state else {
+            return if covered { Course::CatchUp(merged) } else { Course::Next(merged) };
+        };
+        let shown = || targets.into_iter().any(|seen| is_shown(seen, merged, version));
+        if covered && !shown() {
+            return Course::CatchUp(merged);
+        }
+        Course::AfterReplay { from: merged, version }
+    }
+
+    /// The next override in the target that holds `record` and `own`. `mended`: the record is not what LaunchDarkly
+    /// wrote but a repaired one, so it says nothing about LaunchDarkly if an override knows better.
+    pub(super) fn step(
+        &self,
+        asked: &Asked<'_>,
+        own: Option<&Override>,
+        record: &Record,
+        mended: bool,
+        insist: bool,
+    ) -> Result<Step, PatchError> {
+        let launchdarklys = |merged: &Override| upstream_here((!mended).then_some(record), own, merged);
+        match *self {
+            Course::First => {
+                let next = begin(asked, 1, record.clone(), insist)?;
+                Ok(Step { next, wanted: record.clone(), explained_by: None, launchdarkly_has_it: false })
+            }
+            Course::CatchUp(merged) => {
+                let launchdarkly_has_it = match merged.state {
+                    OverrideState::Replayed { version } => {
+                        !is_ours(record, own.into_iter().chain([merged])) && shows(record, merged, version)
+                    }
+                    _ => false,
+                };
+                let next = Override { upstream: launchdarklys(merged), ..merged.clone() };
+                let wanted = next.stands_as()?;
+                Ok(Step { next, wanted, explained_by: Some(merged.clone()), launchdarkly_has_it })
+            }
+            Course::Next(merged) => {
+                let upstream = launchdarklys(merged);
+                let stands = Override { upstream: upstream.clone(), ..merged.clone() };
+                let next = further(asked, stands.clone(), insist)?;
+                let explained_by = explains(asked, merged, &upstream)?;
+                Ok(Step { next, wanted: stands.in_force()?, explained_by, launchdarkly_has_it: false })
+            }
+            Course::AfterReplay { from, version } => {
+                let is_launchdarklys = !mended && !is_ours(record, own.into_iter().chain([from]));
+                let answer = if is_launchdarklys && shows(record, from, version) {
+                    record.clone()
+                } else {
+                    Override { upstream: launchdarklys(from), ..from.clone() }.answered(version)?
+                };
+                let explained_by = explains(asked, from, &from.upstream)?;
+                let next = begin(asked, from.revision.saturating_add(1), answer.clone(), insist)?;
+                Ok(Step { next, wanted: answer, explained_by, launchdarkly_has_it: false })
+            }
+        }
+    }
+}
+
+fn is_shown(seen: &Seen, merged: &Override, version: u64) -> bool {
+    let Copy::Readable(record) = seen.copy() else { return false };
+    !is_ours(&record, seen.own().into_iter().chain([merged])) && shows(&record, merged, version)
+}
+
+/// An override that begins with this edit. `base` is LaunchDarkly's record.
+fn begin(asked: &Asked<'_>, revision: u64, base: Record, insist: bool) -> Result<Override, PatchError> {
+    Ok(Override {
+        format: OVERRIDE_FORMAT,
+        revision,
+        environment: asked.edit.environment.clone(),
+        flag: asked.edit.flag.clone(),
+        instructions: net(&asked.edit.instructions, &[]),
+        state: OverrideState::InForce,
+        changes: vec![asked.change],
+        motive: asked.motive.clone(),
+        insisted: insisted(asked, &base, insist)?,
+        upstream: base.clone(),
+        base,
+    })
+}
+
+/// The override with one more edit. An approval that was asked for was for less than this, so it is owed again.
+fn further(asked: &Asked<'_>, from: Override, insist: bool) -> Result<Override, PatchError> {
+    let mut changes = from.changes.clone();
+    changes.push(asked.change);
+    let dropped = changes.len().saturating_sub(OVERRIDE_CHANGES_MAX);
+    let mut all_insisted = from.insisted.clone();
+    all_insisted.extend(insisted(asked, &from.base, insist)?);
+    Ok(Override {
+        format: OVERRIDE_FORMAT,
+        revision: from.revision.saturating_add(1),
+        instructions: net(&from.instructions, &asked.edit.instructions),
+        state: OverrideState::InForce,
+        changes: changes.split_off(dropped),
+        motive: asked.motive.clone(),
+        insisted: all_insisted,
+        ..from
+    })
+}
+
+/// The aspects that the edit asks for and that `base` has already, if they are to be owed all the same.
+fn insisted(asked: &Asked<'_>, base: &Record, insist: bool) -> Result<BTreeSet<Aspect>, PatchError> {
+    let mut aspects = BTreeSet::new();
+    if insist {
+        let edited = patch::apply(base, &asked.edit.instructions)?;
+        let differing = Configuration::of_record(base).differs(&Configuration::of_record(&edited));
+        aspects.extend(asked.edit.instructions.iter().map(Instruction::aspect));
+        aspects.retain(|aspect| !differing.contains(aspect));
+    }
+    Ok(aspects)
+}
+
+/// `merged`, if the edit would change LaunchDarkly's own record: then it is the override that makes it so.
+fn explains(asked: &Asked<'_>, merged: &Override, upstream: &Record) -> Result<Option<Override>, PatchError> {
+    let unchanged = patch::apply(upstream, &asked.edit.instructions)?.same_value(upstream);
+    Ok((!unchanged).then(|| merged.clone()))
+}
