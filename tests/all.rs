@@ -1,1 +1,6 @@
 //! The tests of the whole program: one binary, a file per subject.
+
+mod architecture;
+mod help;
+mod settings;
+mod support;

@@ -1,0 +1,3 @@
+//! What the tests of the whole program stand on.
+
+pub mod rc;
