@@ -84,10 +84,9 @@ fn tell(told: &clap::Error, output: &Output) -> ExitCode {
 
 fn execute(cli: Cli, process: Process, output: &Output) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
-    let command = match commands::without_settings(command, output) {
-        Ok(ended) => return ended,
-        Err(command) => command,
-    };
+    if let Some(ended) = commands::without_settings(&command, output) {
+        return ended;
+    }
     let settings = settings::Settings::resolve(&global, &process)?;
     for warning in &settings.warnings {
         output.warn(warning);

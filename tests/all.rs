@@ -3,7 +3,10 @@
 // Clippy knows tests by `#[test]` and `#[cfg(test)]`; all of this crate is tests and what they share.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
-mod store;
-mod support;
+mod architecture;
+mod help;
 mod launchdarkly;
 mod relay;
+mod settings;
+mod store;
+mod support;

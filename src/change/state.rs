@@ -217,6 +217,8 @@ impl EditFold {
         match what {
             // It is about to be written again.
             Happened::ReRead { target, .. } => self.came_to(target, Outcome::Intended),
+            // Somebody puts back or settles: what the edit came to there is told by the event that follows.
+            Happened::Writing { .. } => {}
             Happened::Written { target, version, colleagues_see } => {
                 self.came_to(target, Outcome::Written { version: *version, colleagues_see: *colleagues_see });
             }

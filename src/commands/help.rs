@@ -87,7 +87,26 @@ fn described(setting: &Setting) -> String {
     places.extend(crate::settings::file::keys_of(setting).into_iter().map(|key| format!("{key} =")));
     let default =
         if setting.default.is_empty() { String::new() } else { format!("\n    default: {}", setting.default) };
-    format!("{}\n    {}{default}", places.join("  "), setting.help)
+    format!("{}\n{}{default}", places.join("  "), wrapped(setting.help, 4))
+}
+
+/// `text` in lines of at most 100 columns, each after `indent` spaces.
+fn wrapped(text: &str, indent: usize) -> String {
+    let margin = " ".repeat(indent);
+    let mut lines = vec![margin.clone()];
+    for word in text.split(' ') {
+        let full = lines.last().is_some_and(|line| line.len() > indent && line.len() + 1 + word.len() > 100);
+        if full {
+            lines.push(margin.clone());
+        }
+        if let Some(line) = lines.last_mut() {
+            if line.len() > indent {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 fn foreign(rows: &[Foreign]) -> Table {

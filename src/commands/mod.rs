@@ -52,36 +52,23 @@ pub struct Cli {
 
 /// The verbs, in the order in which an incident needs them.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a comment here would take the place of the help, which stands at each Arguments")]
 pub enum Command {
-    /// Change a flag in the stores behind the relays
     #[command(alias = "update-redis")]
     Update(update::Arguments),
-    /// Bring LaunchDarkly up to date with what was changed
     #[command(aliases = ["playback", "update-ld-api"])]
     Replay(replay::Arguments),
-    /// Hold LaunchDarkly, stores, relays and the record against each other
     Verify(verify::Arguments),
-    /// One screen: LaunchDarkly, relays, stores, overrides, what is owed
     Status(status::Arguments),
-    /// List the flags of an environment
     Flags(flags::Arguments),
-    /// Tell one flag in words, in every store
     Show(show::Arguments),
-    /// List what was done, by whom and why
     Log(log::Arguments),
-    /// Put back what LaunchDarkly last sent
     Undo(undo::Arguments),
-    /// Check everything that could fail on the day; changes nothing
     Doctor(doctor::Arguments),
-    /// Rehearse an outage against a simulated LaunchDarkly
     Drill(drill::Arguments),
-    /// Print completions for a shell
     Completions(completions::Arguments),
-    /// Print the manual page
     Man(man::Arguments),
-    /// Explain a command, or a topic: exit-codes, environment, runbook
     Help(help::Arguments),
-    /// The old name of something that is not built yet
     #[command(hide = true)]
     GenerateRelayConfig(relay_config::Arguments),
 }
@@ -104,17 +91,14 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs a command that needs no settings, and so works wherever a broken `.env` may stand; gives any other back.
-///
-/// # Errors
-/// The command, where it needs settings.
-pub fn without_settings(command: Command, output: &Output) -> Result<Result<ExitCode, Failure>, Command> {
+/// Runs a command that needs no settings, and so works beside a broken `.env`; `None` for any other.
+pub fn without_settings(command: &Command, output: &Output) -> Option<Result<ExitCode, Failure>> {
     match command {
-        Command::Completions(arguments) => Ok(completions::run(&arguments, output)),
-        Command::Man(arguments) => Ok(man::run(&arguments, output)),
-        Command::Help(arguments) => Ok(help::run(&arguments, output)),
-        Command::GenerateRelayConfig(arguments) => Ok(relay_config::run(&arguments)),
-        other => Err(other),
+        Command::Completions(arguments) => Some(completions::run(arguments, output)),
+        Command::Man(arguments) => Some(man::run(arguments, output)),
+        Command::Help(arguments) => Some(help::run(arguments, output)),
+        Command::GenerateRelayConfig(arguments) => Some(relay_config::run(arguments)),
+        _ => None,
     }
 }
 

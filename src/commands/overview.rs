@@ -14,6 +14,7 @@ use crate::change::merge::Said;
 use crate::change::merge::Standing;
 use crate::change::seen::Seen;
 use crate::change::state;
+use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::place::Surroundings;
 use crate::commands::survey;
@@ -23,6 +24,7 @@ use crate::commands::targets::Chosen;
 use crate::error::Failure;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::playback::EditIntent;
 use crate::playback::Loaded;
 use crate::playback::LoadedFile;
 use crate::playback::Playback;
@@ -191,7 +193,7 @@ fn filed<'o>(
     for file in loaded.files.iter().filter(|file| !file.replayed) {
         let folded = state::fold(&file.intent.change, &targets_of(file), &file.events);
         for (index, edit) in file.intent.change.edits.iter().enumerate() {
-            let is_over = folded.edits.get(index).is_some_and(|edit| edit.standing.is_over());
+            let is_over = folded.edits.get(index).is_some_and(state::EditState::is_over);
             if edit.environment == *environment && scope.takes(&edit.flag) && !is_over {
                 filed.entry(edit.flag.clone()).or_default().push(FiledEdit { file, edit: index });
             }
@@ -201,8 +203,8 @@ fn filed<'o>(
 }
 
 /// The targets of each edit, as its file's first line tells them.
-pub fn targets_of(file: &LoadedFile) -> Vec<Vec<crate::change::target::Target>> {
-    let targets = |edit: &crate::playback::EditIntent| edit.targets.iter().map(|told| told.target.clone()).collect();
+pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
+    let targets = |edit: &EditIntent| edit.targets.iter().map(|told| told.target.clone()).collect();
     file.intent.edits.iter().map(targets).collect()
 }
 

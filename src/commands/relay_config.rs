@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::error::ExitCode;
 use crate::error::Failure;
 
-/// Whatever the old tool took.
+/// The old name of something that is not built yet
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Whatever the old tool took

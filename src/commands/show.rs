@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::error::Kind;
 use crate::flag::key::FlagKey;
 
-/// Tell one flag in words: in every store, what it serves and what depends on it
+/// Tell one flag in words: in every store, what it serves, what depends on it
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Which flag

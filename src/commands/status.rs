@@ -5,7 +5,7 @@ use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::error::Kind;
 
-/// One screen: LaunchDarkly, relays, stores, overrides in force, what is owed, what expired
+/// One screen: LaunchDarkly, relays, stores, overrides in force, what is owed
 ///
 /// Answers within 3 s whatever is dead, and exits with 0 whenever it could report.
 #[derive(Debug, clap::Args)]

@@ -1,3 +1,4 @@
-//! What tests share: real servers as child processes, never mocks of them.
+//! What tests share: the program as a child process in an environment of its own, and real servers, never mocks of them.
 
+pub mod rc;
 pub mod redis;
