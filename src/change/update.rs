@@ -215,13 +215,15 @@ fn plan_edit(asked: &Asked<'_>, options: &Options, seen: &EditSeen<'_>) -> EditP
     let mut targets = plan_all(options.record_anyway);
     // An edit that one host needs is in force on all: else the host that was already so would be the one that follows
     // LaunchDarkly, and later readers would find an override here and none there.
-    if targets.iter().any(|(_, planned)| matches!(planned, Planned::Write(_))) {
+    let any_target = |is: fn(&Planned) -> bool| targets.iter().any(|(_, planned)| is(planned));
+    let any_write = any_target(|planned| matches!(planned, Planned::Write(_)));
+    if any_write && any_target(|planned| matches!(planned, Planned::AlreadySo { .. })) {
         targets = plan_all(true);
     }
     let contents = differences::contents(seen, &targets);
     let refusal = refusal(seen, &targets).or_else(|| {
-        let writes = targets.iter().any(|(_, planned)| matches!(planned, Planned::Write(_)));
-        let by = differences::served_differently(&contents).filter(|_| writes && !options.despite_differences)?;
+        let matters = any_write && !options.despite_differences;
+        let by = matters.then(|| differences::served_differently(&contents)).flatten()?;
         Some(Refusal::Differs { by })
     });
     EditPlan { targets, differing: differences::differing(&contents), refusal }
@@ -357,8 +359,10 @@ fn stands_here(seen: &Seen, merged: &Override, record: &Record) -> bool {
     has_override && is_ours(record, own.into_iter().chain([merged]))
 }
 
+/// A value that is so already keeps its bytes, so an edit that changes nothing leaves the same bytes. (A batch may have
+/// thousands of edits, and comparing by value costs two more readings of each record.)
 fn changes_nothing(asked: &Asked<'_>, record: &Record) -> Result<bool, PatchError> {
-    Ok(patch::apply(record, &asked.edit.instructions)?.same_value(record))
+    Ok(patch::apply(record, &asked.edit.instructions)? == *record)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn differing(contents: &[Content]) -> Vec<Difference> {
     let Some((first, others)) = contents.split_first() else { return Vec::new() };
     others
         .iter()
-        .filter(|content| !content.upstream.same_value(&first.upstream))
+        .filter(|content| content.upstream != first.upstream && !content.upstream.same_value(&first.upstream))
         .map(|content| Difference {
             target: content.target.clone(),
             version: content.upstream.version(),
@@ -58,6 +58,9 @@ pub(super) fn differing(contents: &[Content]) -> Vec<Difference> {
 pub(super) fn served_differently(contents: &[Content]) -> Option<Vec<(Target, Serves)>> {
     let (first, others) = contents.split_first()?;
     let same = |content: &Content| {
+        if content.after == first.after {
+            return true;
+        }
         let (one, other) = (Configuration::of_record(&first.after), Configuration::of_record(&content.after));
         one.differs(&other).is_empty() || serves_everybody_the_same(&first.after, &content.after)
     };

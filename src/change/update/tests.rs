@@ -74,7 +74,7 @@ fn the_next_update_takes_the_base_from_the_override() {
     known.state = OverrideState::AwaitingApproval { request: "r".to_owned() };
     let stores = [seen(Some(&flag(43, false, 1, 0)), Some(&known)), seen(Some(&flag(42, true, 1, 0)), None)];
     let serve = Instruction::UpdateOffVariation { variation: 2 };
-    let plan = planned(&[serve.clone()], &in_force(&known), &stores);
+    let plan = planned(std::slice::from_ref(&serve), &in_force(&known), &stores);
     for (_, planned) in &plan.targets {
         let next = put(planned);
         assert_eq!((next.revision, next.base.version(), next.upstream.version()), (2, 42, 42));
