@@ -6,7 +6,6 @@ mod explanations;
 
 use std::fmt;
 
-
 /// How a run ended, as the shell sees it. Public and tested: scripts depend on it (design 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitCode {

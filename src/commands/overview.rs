@@ -126,11 +126,7 @@ pub async fn look<'o>(
 }
 
 /// Every environment that anything names.
-async fn environments(
-    context: &Context<'_>,
-    surroundings: &Surroundings,
-    loaded: &Loaded,
-) -> BTreeSet<Environment> {
+async fn environments(context: &Context<'_>, surroundings: &Surroundings, loaded: &Loaded) -> BTreeSet<Environment> {
     let mut environments: BTreeSet<Environment> = context.settings.environments.keys().cloned().collect();
     environments.extend(context.settings.required_environment().ok());
     let filed = loaded.files.iter().filter(|file| !file.replayed).flat_map(|file| &file.intent.change.edits);
@@ -184,11 +180,7 @@ async fn view<'o>(
 }
 
 /// The edits in the playback that are not over, by flag.
-fn filed<'o>(
-    loaded: &'o Loaded,
-    environment: &Environment,
-    scope: &Scope,
-) -> BTreeMap<FlagKey, Vec<FiledEdit<'o>>> {
+fn filed<'o>(loaded: &'o Loaded, environment: &Environment, scope: &Scope) -> BTreeMap<FlagKey, Vec<FiledEdit<'o>>> {
     let mut filed: BTreeMap<FlagKey, Vec<FiledEdit<'o>>> = BTreeMap::new();
     for file in loaded.files.iter().filter(|file| !file.replayed) {
         let folded = state::fold(&file.intent.change, &targets_of(file), &file.events);
@@ -224,7 +216,8 @@ async fn situation<'o>(
                 read.as_ref().is_ok_and(|override_| override_.environment != *environment || override_.flag != flag)
             };
             if seen.override_.as_ref().is_some_and(foreign) {
-                seen.override_ = Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
+                seen.override_ =
+                    Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
             }
             Some((view.chosen.clone(), seen))
         })

@@ -59,7 +59,11 @@ impl Surroundings {
             named_in: setting.map(|setting| setting.prefixes.clone()).unwrap_or_default(),
             configured: self.configurations.claims(environment),
             reported: self.fleet.claims(environment),
-            stores: self.stores.iter().map(|store| (store.label().to_owned(), self.prefixes_of(store.as_ref()))).collect(),
+            stores: self
+                .stores
+                .iter()
+                .map(|store| (store.label().to_owned(), self.prefixes_of(store.as_ref())))
+                .collect(),
         };
         targets::choose(environment, &evidence).map_err(|unclear| self.unclear(context, environment, &unclear))
     }
@@ -107,10 +111,15 @@ impl Surroundings {
         };
         let mut failure = Failure::usage(format!("which prefix is {environment}? {what}"));
         for candidate in &unclear.candidates {
-            let claims = if candidate.said_by.is_empty() { String::new() } else { format!("   says {}", list(&candidate.said_by)) };
+            let claims = if candidate.said_by.is_empty() {
+                String::new()
+            } else {
+                format!("   says {}", list(&candidate.said_by))
+            };
             let prefix = crate::ui::harmless::harmless(&candidate.prefix);
             let flags = usize::try_from(candidate.flag_count).unwrap_or(usize::MAX);
-            failure = failure.cause(format!("{prefix}  {}  in {}{claims}", count(flags, "flag"), list(&candidate.stores)));
+            failure =
+                failure.cause(format!("{prefix}  {}  in {}{claims}", count(flags, "flag"), list(&candidate.stores)));
         }
         if unclear.candidates.is_empty() {
             return failure

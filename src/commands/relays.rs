@@ -75,8 +75,7 @@ impl Configurations {
         for path in &settings.relay_config {
             all.push(load(path).await?);
         }
-        let variables =
-            settings.relay_variables.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        let variables = settings.relay_variables.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
         let from_variables = RelayConfiguration::from_variables(variables).map_err(Failure::from)?;
         if !from_variables.environments.is_empty() || from_variables.auto_config.is_some() {
             all.push(from_variables);
@@ -92,7 +91,10 @@ impl Configurations {
             for section in best_matches(configuration, environment) {
                 let said_by = format!("{}, environment {:?}", configuration.source, section.name);
                 claims.extend(
-                    configuration.copies(section).into_iter().map(|copy| Claim { prefix: copy.prefix, said_by: said_by.clone() }),
+                    configuration
+                        .copies(section)
+                        .into_iter()
+                        .map(|copy| Claim { prefix: copy.prefix, said_by: said_by.clone() }),
                 );
             }
         }
@@ -103,7 +105,8 @@ impl Configurations {
     fn key_of(&self, environment: &Environment, prefix: &str) -> Option<SdkKey> {
         let with_prefix = |configuration: &RelayConfiguration| {
             let sections = &configuration.environments;
-            let found = sections.iter().find(|section| configuration.copies(section).iter().any(|copy| copy.prefix == prefix));
+            let found =
+                sections.iter().find(|section| configuration.copies(section).iter().any(|copy| copy.prefix == prefix));
             found.and_then(|section| section.sdk_key.clone())
         };
         let by_prefix = self.all.iter().find_map(with_prefix);
@@ -117,14 +120,17 @@ impl Configurations {
     /// configuration, that one.
     fn of_relay(&self, status: Option<&RelayStatus>, only_relay: bool) -> Option<&RelayConfiguration> {
         let named = |configuration: &&RelayConfiguration| {
-            status.is_some_and(|status| status.environments.iter().any(|entry| configuration.behind(&entry.key).is_some()))
+            status.is_some_and(|status| {
+                status.environments.iter().any(|entry| configuration.behind(&entry.key).is_some())
+            })
         };
         self.all.iter().find(named).or_else(|| if only_relay || self.all.len() == 1 { self.all.first() } else { None })
     }
 
     /// The payload filter that a prefix is the copy of, where a configuration says so.
     fn filter_of(&self, prefix: &str) -> Option<String> {
-        let copies = self.all.iter().flat_map(|known| known.environments.iter().flat_map(|section| known.copies(section)));
+        let copies =
+            self.all.iter().flat_map(|known| known.environments.iter().flat_map(|section| known.copies(section)));
         copies.filter(|copy| copy.prefix == prefix).find_map(|copy| copy.filter)
     }
 }
@@ -151,8 +157,9 @@ impl Fleet {
         if settings.relays.is_empty() {
             return Ok(Self { client: None, relays: Vec::new() });
         }
-        let client = RelayClient::new(Deadlines { connect: settings.timeout, answer: settings.timeout, ..Deadlines::default() })
-            .map_err(Failure::from)?;
+        let client =
+            RelayClient::new(Deadlines { connect: settings.timeout, answer: settings.timeout, ..Deadlines::default() })
+                .map_err(Failure::from)?;
         let addresses = settings
             .relays
             .iter()

@@ -10,9 +10,9 @@ use crate::settings::StoreSetting;
 use crate::store::Deadlines;
 use crate::store::Store;
 use crate::store::file::FileStore;
+use crate::store::redis::RedisAddress;
 use crate::store::redis::RedisOptions;
 use crate::store::redis::RedisStore;
-use crate::store::redis::RedisAddress;
 
 /// The largest file of authorities that is read, in bytes.
 const AUTHORITY_LENGTH_MAX: u64 = 4 * 1024 * 1024;
@@ -32,8 +32,9 @@ fn open_one(setting: &StoreSetting, options: &RedisOptions) -> Result<Arc<dyn St
     if let Some(path) = url.strip_prefix("file://") {
         return Ok(Arc::new(FileStore::new(setting.label.clone(), PathBuf::from(path))));
     }
-    let address = RedisAddress::parse(&format!("{}={url}", setting.label))
-        .map_err(|error| Failure::usage(format!("the store {} cannot be meant", setting.label)).cause(error.to_string()))?;
+    let address = RedisAddress::parse(&format!("{}={url}", setting.label)).map_err(|error| {
+        Failure::usage(format!("the store {} cannot be meant", setting.label)).cause(error.to_string())
+    })?;
     Ok(Arc::new(RedisStore::new(address, options.clone())))
 }
 

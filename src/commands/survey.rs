@@ -93,7 +93,11 @@ pub fn store_of<'a>(stores: &'a Stores, target: &Target) -> Option<&'a dyn Store
 
 /// The flags that any of the targets told of.
 pub fn flags(views: &[TargetView]) -> BTreeSet<FlagKey> {
-    views.iter().filter_map(|view| view.reading.as_ref().ok()).flat_map(|reading| reading.flags.keys().cloned()).collect()
+    views
+        .iter()
+        .filter_map(|view| view.reading.as_ref().ok())
+        .flat_map(|reading| reading.flags.keys().cloned())
+        .collect()
 }
 
 /// What holds for one flag, over all targets: their overrides and the ended marks of the changes these are made of.
@@ -109,8 +113,11 @@ pub async fn standing(stores: &Stores, views: &[TargetView], flag: &FlagKey) -> 
             Some((view.chosen.target.clone(), parsed))
         })
         .collect();
-    let changes: BTreeSet<ChangeId> =
-        overrides.iter().filter_map(|(_, override_)| override_.as_ref()).flat_map(|found| found.changes.clone()).collect();
+    let changes: BTreeSet<ChangeId> = overrides
+        .iter()
+        .filter_map(|(_, override_)| override_.as_ref())
+        .flat_map(|found| found.changes.clone())
+        .collect();
     if changes.is_empty() {
         return Standing::None;
     }

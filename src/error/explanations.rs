@@ -143,7 +143,9 @@ impl From<ConfigurationError> for Failure {
 impl From<RelayError> for Failure {
     fn from(error: RelayError) -> Self {
         let kind = match &error {
-            RelayError::Unreachable { .. } | RelayError::TimedOut { .. } | RelayError::BrokenOff { .. } => Kind::Unreachable,
+            RelayError::Unreachable { .. } | RelayError::TimedOut { .. } | RelayError::BrokenOff { .. } => {
+                Kind::Unreachable
+            }
             _ => Kind::Other,
         };
         Self { causes: causes(&error), ..Self::new(kind, error.to_string()) }
