@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::StatusCode;
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -80,8 +82,23 @@ async fn versions(_: Call) -> Answer {
     ok(&versions)
 }
 
-async fn caller_identity(State(ld): Ld, call: Call) -> Answer {
-    ok(&call.token.caller_identity(&ld.account().id))
+/// Answers an SDK key too, with the environment that it belongs to.
+async fn caller_identity(State(ld): Ld, headers: HeaderMap, call: Result<Call, Problem>) -> Answer {
+    let secret = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let account = ld.account();
+    let environments = account
+        .projects
+        .values()
+        .flat_map(|project| project.environments.values().map(move |environment| (project, environment)));
+    for (project, environment) in environments {
+        if environment.sdk_key == secret {
+            return ok(&json!({
+                "accountId": account.id, "authKind": "sdk", "environmentId": environment.id,
+                "environmentName": environment.name, "projectId": project.id, "projectName": project.name,
+            }));
+        }
+    }
+    ok(&call?.token.caller_identity(&account.id))
 }
 
 async fn token(State(ld): Ld, Path(id): Path<String>, call: Call) -> Answer {

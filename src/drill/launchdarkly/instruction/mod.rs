@@ -84,9 +84,10 @@ const KINDS: &[Kind] = kinds! {
 
 /// The kind of an instruction. Refuses an unknown one, and one that is no object.
 pub(super) fn kind_of(instruction: &Value) -> Result<Kind, Problem> {
-    let name = instruction.get("kind").and_then(Value::as_str).ok_or_else(|| {
-        Problem::invalid("each instruction must be an object with a 'kind'") //
-    })?;
+    let name = instruction
+        .get("kind")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Problem::invalid("each instruction must be an object with a 'kind'"))?;
     let known = KINDS.iter().find(|kind| kind.name == name);
     known.copied().ok_or_else(|| Problem::invalid(format!("unknown instruction kind '{name}'")))
 }
