@@ -4,7 +4,6 @@ mod asked;
 mod carrying_out;
 mod dependants;
 mod ground;
-mod lookout;
 mod outcome;
 mod refusal;
 mod report;
@@ -23,10 +22,13 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::Context;
+use super::lookout;
+use super::lookout::Lookouts;
 use super::motive::MotiveArguments;
 use super::overview;
 use super::place::Surroundings;
 use super::relays::Relay;
+use super::sighting::Sighting;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
 use crate::change::edit::Motive;
@@ -50,10 +52,8 @@ use crate::ui::words::list_some;
 use carrying_out::CarriedOut;
 use carrying_out::Done;
 use carrying_out::Means;
-use lookout::Lookouts;
 use outcome::EditResult;
 use outcome::Outcome;
-use outcome::Sighting;
 use outcome::TargetResult;
 use report::Report;
 use undertaking::Ground;
@@ -327,7 +327,7 @@ async fn sightings(
             let Outcome::Written { planned, .. } = &target.outcome else { return Vec::new() };
             let lookouts = lookouts.get(&target.chosen.target).filter(|_| place < lookout::FLAGS_MAX);
             let since = answered.get(&(place, target.chosen.target.clone())).copied().unwrap_or_else(Instant::now);
-            join_all(lookouts.into_iter().flatten().map(|lookout| lookout.sighting(&flag, planned, since))).await
+            join_all(lookouts.into_iter().flatten().map(|lookout| lookout.sighting(&flag, &planned.write, since))).await
         }
     };
     let of_edit = |(place, (result, ground)): (usize, (&EditResult, &Ground))| {

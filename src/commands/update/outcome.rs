@@ -1,21 +1,17 @@
 //! What came of an update, target by target: the facts that the report tells and the exit code sums up. Nothing is
 //! printed here.
 
-use std::time::Duration;
-
-use serde::Serialize;
-
 use crate::change::override_::Override;
 use crate::change::update::EditPlan;
 use crate::change::update::Planned;
 use crate::change::update::PlannedWrite;
+use crate::commands::sighting::Sighting;
 use crate::commands::targets::Chosen;
 use crate::commands::update::dependants::Dependants;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::flag::check::Unreadable;
 use crate::flag::patch::PatchError;
-use crate::relay::judgement::OnReturn;
 use crate::relay::verdict::Proof;
 use crate::store::StoreError;
 
@@ -108,17 +104,6 @@ impl Outcome {
     }
 }
 
-/// What can be said of a relay before a target.
-#[derive(Debug, Clone)]
-pub struct Sighting {
-    /// The relay's label.
-    pub relay: String,
-    /// Who has the edit.
-    pub proof: Proof,
-    /// What LaunchDarkly's return does to it; `None` where the relay's status is not known.
-    pub on_return: Option<OnReturn>,
-}
-
 /// One target of one edit.
 #[derive(Debug, Clone)]
 pub struct TargetResult {
@@ -158,34 +143,5 @@ impl EditResult {
             let not_live = target.sightings.iter().any(|sighting| !matches!(sighting.proof, Proof::SawIt { .. }));
             own.into_iter().chain((written && not_live).then_some(ExitCode::NotLive))
         })
-    }
-}
-
-/// How a sighting is told to programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct SightingJson {
-    /// The relay's label.
-    pub relay: String,
-    /// `saw-it`, `new-connections-only`, `within-cache-time`, `not-at-all`, `unknown`.
-    pub proof: &'static str,
-    /// How long it took, or may take, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub milliseconds: Option<u64>,
-    /// Why, where there is more to say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-impl From<&Sighting> for SightingJson {
-    fn from(sighting: &Sighting) -> Self {
-        let milliseconds = |length: &Duration| u64::try_from(length.as_millis()).ok();
-        let (proof, milliseconds, why) = match &sighting.proof {
-            Proof::SawIt { after } => ("saw-it", milliseconds(after), None),
-            Proof::NewConnectionsOnly { .. } => ("new-connections-only", None, None),
-            Proof::WithinCacheTime { at_most, .. } => ("within-cache-time", milliseconds(at_most), None),
-            Proof::NotAtAll { why } => ("not-at-all", None, Some(why.to_string())),
-            Proof::Unknown { why } => ("unknown", None, Some(why.clone())),
-        };
-        Self { relay: sighting.relay.clone(), proof, milliseconds, why }
     }
 }

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::commands::Context;
 use crate::commands::place::Surroundings;
+use crate::commands::sighting;
+use crate::commands::sighting::SightingJson;
 use crate::commands::update::carrying_out::CarriedOut;
 use crate::commands::update::outcome::EditResult;
 use crate::commands::update::outcome::Outcome;
-use crate::commands::update::outcome::SightingJson;
 use crate::commands::update::outcome::TargetResult;
 use crate::commands::update::undertaking::Ground;
 use crate::commands::update::words;
@@ -182,13 +183,13 @@ impl<'c> Report<'c> {
         let mut cells = vec![words::place(&target.chosen, &self.labels_with_prefix())];
         let outcome = words::outcome(&target.outcome, self.now);
         match &target.outcome {
-            Outcome::Written { colleagues_see, .. } => {
+            Outcome::Written { planned, colleagues_see } => {
                 let unseen = if *colleagues_see {
                     ""
                 } else {
                     "   colleagues and guards will not see it: our keys are forbidden there"
                 };
-                let first = words::sightings(&target.sightings, &target.outcome);
+                let first = sighting::in_words(&target.sightings, &planned.write);
                 cells.push(outcome.short);
                 cells.push(format!("{first}{unseen}"));
             }

@@ -6,7 +6,6 @@ use crate::change::update::Difference;
 use crate::commands::targets::Chosen;
 use crate::commands::update::outcome::EditResult;
 use crate::commands::update::outcome::Outcome;
-use crate::commands::update::outcome::Sighting;
 use crate::commands::update::outcome::TargetResult;
 use crate::commands::update::undertaking::Ground;
 use crate::flag::aspect::Aspect;
@@ -16,13 +15,9 @@ use crate::flag::key::FlagKey;
 use crate::flag::preview;
 use crate::flag::preview::Serves;
 use crate::flag::record::Record;
-use crate::relay::verdict::Proof;
 use crate::store::StoreError;
 use crate::ui::harmless::excerpt;
 use crate::ui::harmless::harmless;
-use crate::ui::output::BAD;
-use crate::ui::output::GOOD;
-use crate::ui::output::paint;
 use crate::ui::time;
 use crate::ui::words::count;
 use crate::ui::words::list;
@@ -188,49 +183,6 @@ pub fn outcome(outcome: &Outcome, now: Timestamp) -> Told {
         }
         Outcome::Failed(error) => told("failed", "NO", harmless(&error.to_string()).into_owned()),
     }
-}
-
-/// What the relays before a target show, in one cell.
-pub fn sightings(sightings: &[Sighting], outcome: &Outcome) -> String {
-    let (before, after) = match outcome {
-        Outcome::Written { planned, .. } => (state(planned.write.before.as_ref()), state(planned.write.after.as_ref())),
-        _ => (String::new(), String::new()),
-    };
-    let several = sightings.len() > 1;
-    let tell = |sighting: &Sighting| {
-        let told = match &sighting.proof {
-            Proof::SawIt { after: length } => {
-                paint(GOOD, &format!("{after}; our connected SDK saw it after {}", time::duration(*length)))
-            }
-            Proof::NewConnectionsOnly { watched: true } => {
-                paint(BAD, &format!("STILL {} for connected SDKs; new ones {after}", before.to_uppercase()))
-            }
-            Proof::NewConnectionsOnly { watched: false } => {
-                paint(BAD, &format!("new connections get {after}; connected SDKs were not looked at"))
-            }
-            Proof::WithinCacheTime { at_most, assumed } => {
-                let assumed = if *assumed { " (default cache time)" } else { "" };
-                let within = time::duration(*at_most);
-                paint(
-                    BAD,
-                    &format!(
-                        "STILL {} for connected SDKs; new ones {after} within {within}{assumed}",
-                        before.to_uppercase()
-                    ),
-                )
-            }
-            Proof::NotAtAll { why } => paint(BAD, &format!("STILL {} for all SDKs: {why}", before.to_uppercase())),
-            Proof::Unknown { why } => paint(BAD, &format!("not known: {}", harmless(why))),
-        };
-        if several { format!("{}: {told}", sighting.relay) } else { told }
-    };
-    sightings.iter().map(tell).collect::<Vec<_>>().join("; ")
-}
-
-/// `on`, `off`, or the value that everybody gets.
-fn state(record: Option<&Record>) -> String {
-    let Some(record) = record else { return "unknown".to_owned() };
-    Configuration::of_record(record).in_words(Aspect::On)
 }
 
 /// Whether the flag is so without any override: LaunchDarkly will not be told.

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use futures_util::future::join_all;
 
+use crate::change::recorded::Write;
 use crate::change::target::Target;
-use crate::change::update::PlannedWrite;
 use crate::commands::Context;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
+use crate::commands::sighting::Sighting;
 use crate::commands::targets::Chosen;
-use crate::commands::update::outcome::Sighting;
 use crate::error::Failure;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
@@ -61,22 +61,22 @@ impl<'f> Lookout<'f> {
     }
 
     /// What the relay shows of a write that its store answered at `since`.
-    pub async fn sighting(&self, flag: &FlagKey, planned: &PlannedWrite, since: Instant) -> Sighting {
+    pub async fn sighting(&self, flag: &FlagKey, write: &Write, since: Instant) -> Sighting {
         let status = self.before.relay.status.as_ref().ok();
         let major_version = status.and_then(crate::relay::status::RelayStatus::major_version);
         let on_return = status.zip(self.before.environment).map(|(status, environment)| {
             let mode = judgement::mode(status, self.before.configuration);
             judgement::on_return(environment, major_version, mode, false)
         });
-        let proof = self.proof(flag, planned, since, major_version).await;
+        let proof = self.proof(flag, write, since, major_version).await;
         Sighting { relay: self.before.relay.address.label().to_owned(), proof, on_return }
     }
 
-    async fn proof(&self, flag: &FlagKey, planned: &PlannedWrite, since: Instant, major_version: Option<u64>) -> Proof {
+    async fn proof(&self, flag: &FlagKey, write: &Write, since: Instant, major_version: Option<u64>) -> Proof {
         if let Err(error) = &self.before.relay.status {
             return Proof::Unknown { why: error.to_string() };
         }
-        let (Some(key), Some(watch), Some(after)) = (&self.before.key, &self.watch, &planned.write.after) else {
+        let (Some(key), Some(watch), Some(after)) = (&self.before.key, &self.watch, &write.after) else {
             let why = "its SDK key is not known (RC_RELAY_CONFIG, LD_ENV_* or sdk_key_file would tell it)";
             return Proof::Unknown { why: why.to_owned() };
         };
@@ -96,7 +96,10 @@ impl<'f> Lookout<'f> {
         }
         let relay = &self.before.relay.address;
         let filter = self.before.filter.as_deref();
-        let fresh = self.client.fresh(relay, key, filter, flag, Some(planned.version_before), BROADCAST_WITHIN).await;
+        let fresh = self
+            .client
+            .fresh(relay, key, filter, flag, write.before.as_ref().map(Record::version), BROADCAST_WITHIN)
+            .await;
         verdict(&Observations::of(watched, Some(&fresh), is_it), &facts)
     }
 }
