@@ -11,3 +11,4 @@ mod relay;
 mod settings;
 mod store;
 mod support;
+mod update;
