@@ -65,8 +65,8 @@ impl Surroundings {
                 .map(|store| (store.label().to_owned(), self.prefixes_of(store.as_ref())))
                 .collect(),
         };
-        let mut choice = targets::choose(environment, &evidence)
-            .map_err(|unclear| self.unclear(context, environment, &unclear))?;
+        let mut choice =
+            targets::choose(environment, &evidence).map_err(|unclear| self.unclear(context, environment, &unclear))?;
         // In the order in which the stores were named; a store's targets stay in theirs.
         let place = |label: &str| self.stores.iter().position(|store| store.label() == label);
         choice.targets.sort_by_key(|chosen| place(&chosen.target.store));
@@ -107,9 +107,14 @@ impl Surroundings {
         if unclear.candidates.is_empty() && silent.len() == self.prefixes.len() {
             return self.nobody_answered(silent);
         }
-        let what = if unclear.candidates.is_empty() {
-            "no store holds any flags".to_owned()
-        } else if unclear.several {
+        if unclear.candidates.is_empty() {
+            let failure =
+                Failure::refused(format!("no store that answered holds any flags, of {environment} or any other"));
+            return silent.into_iter().fold(failure, |failure, error| failure.cause(error.to_string())).hint(
+                "Nothing was written. A relay takes such a store for empty: it fills it when it reaches LaunchDarkly, and serves nothing until then.",
+            );
+        }
+        let what = if unclear.several {
             "several prefixes are said to be it".to_owned()
         } else {
             format!("there is no {}, but:", targets::conventional(environment))
@@ -125,10 +130,6 @@ impl Surroundings {
             let flags = usize::try_from(candidate.flag_count).unwrap_or(usize::MAX);
             failure =
                 failure.cause(format!("{prefix}  {}  in {}{claims}", count(flags, "flag"), list(&candidate.stores)));
-        }
-        if unclear.candidates.is_empty() {
-            return failure
-                .hint("A relay takes such a store for empty: it fills it when it reaches LaunchDarkly, and serves nothing until then.");
         }
         for error in silent {
             failure = failure.cause(error.to_string());
