@@ -22,6 +22,7 @@ pub mod targets;
 pub mod undo;
 pub mod update;
 pub mod verify;
+pub mod writing;
 
 use clap::CommandFactory;
 use clap::Parser;
