@@ -300,6 +300,13 @@ pub async fn settle_replayed(
     for group in matters.chunks(GROUP) {
         let outcomes: Vec<Outcome> =
             group.iter().map(|matter| Outcome::Before { version: version_of(matter) }).collect();
+        let replayed = |matter: &Matter| {
+            let revision = matter.override_.revision;
+            Happened::Replayed { revision, version: version_of(matter) }
+        };
+        let happened: Vec<_> =
+            group.iter().filter(|matter| matter.unnoted).map(|matter| (&matter.subject, replayed(matter))).collect();
+        told_of(files.note(&happened, Syncing::Later), context);
         let tellings: Vec<Telling<'_>> = group
             .iter()
             .zip(&outcomes)

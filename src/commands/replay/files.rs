@@ -192,11 +192,6 @@ impl<'p> Files<'p> {
         record_writes_in(&mut files, writes, Timestamp::now())
     }
 
-    /// Whether `subject` has a file that can be written to.
-    pub fn has(&self, subject: &Subject) -> bool {
-        self.parts.get(subject).is_some_and(|parts| parts.iter().any(|(change, _)| self.open.contains_key(change)))
-    }
-
     /// Moves every change to `replayed/` of which nothing is owed any more, and gives their number.
     ///
     /// # Errors

@@ -81,8 +81,6 @@ pub struct Done {
     pub outcome: Outcome,
     /// What came of it in the stores.
     pub stores: Told,
-    /// The targets that did not answer when it began.
-    pub silent: Vec<Target>,
 }
 
 impl Done {
@@ -96,7 +94,6 @@ impl Done {
             override_: override_.clone(),
             outcome,
             stores,
-            silent: matter.silent.clone(),
         }
     }
 

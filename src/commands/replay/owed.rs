@@ -46,6 +46,8 @@ pub struct Matter {
     pub only_filed: bool,
     /// The edits in the playback that are part of it.
     pub parts: Vec<Part>,
+    /// Whether one of these edits does not know yet that LaunchDarkly has it.
+    pub unnoted: bool,
     /// What every target that answered holds.
     pub seen: Vec<(Target, Seen)>,
     /// What holds by all of them.
@@ -115,11 +117,12 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
             owed.unreadable.push((subject.clone(), chosen.target.clone(), why.clone()));
         }
     }
-    let matter = |override_: Override, only_filed, parts| Matter {
+    let matter = |override_: Override, only_filed, parts: &[FiledEdit<'_>]| Matter {
         subject: subject.clone(),
         override_,
         only_filed,
-        parts,
+        parts: parts.iter().map(part).collect(),
+        unnoted: parts.iter().any(|filed| !is_replayed(filed)),
         seen: situation.seen.iter().map(|(chosen, seen)| (chosen.target.clone(), seen.clone())).collect(),
         standing: situation.standing.clone(),
         silent: silent.to_vec(),
@@ -129,7 +132,7 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
     let (parts, others): (Vec<FiledEdit<'_>>, Vec<_>) =
         filed.partition(|filed| in_force.is_some_and(|override_| is_part(filed, override_)));
     if let Some(override_) = in_force {
-        let matter = matter(override_.clone(), false, parts.iter().map(part).collect());
+        let matter = matter(override_.clone(), false, &parts);
         match override_.state {
             OverrideState::Replayed { .. } => owed.replayed.push(matter),
             OverrideState::InForce | OverrideState::AwaitingApproval { .. } => owed.owed.push(matter),
@@ -138,7 +141,7 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
     let (alone, others): (Vec<FiledEdit<'_>>, Vec<_>) =
         others.into_iter().partition(|filed| in_force.is_none() && is_only_filed(filed, situation));
     if let Some(override_) = from_playback(environment, &situation.flag, &alone) {
-        owed.owed.push(matter(override_, true, alone.iter().map(part).collect()));
+        owed.owed.push(matter(override_, true, &alone));
     }
     for filed in others {
         let why = astray(&filed, situation, silent);
@@ -162,6 +165,10 @@ fn folded(filed: &FiledEdit<'_>) -> Option<state::EditState> {
     let file = filed.file;
     let mut state = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
     (filed.edit < state.edits.len()).then(|| state.edits.swap_remove(filed.edit))
+}
+
+fn is_replayed(filed: &FiledEdit<'_>) -> bool {
+    folded(filed).is_some_and(|state| matches!(state.standing, EditStanding::Replayed { .. }))
 }
 
 /// Whether it stands in a store in which our own keys are forbidden, by its own outcome or by the record there.
@@ -233,3 +240,6 @@ fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target]) -
     }
     Astray::Unexplained
 }
+
+#[cfg(test)]
+mod tests;

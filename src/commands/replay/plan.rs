@@ -276,3 +276,6 @@ pub fn wish(override_: &Override) -> Option<Configuration> {
     let record = patch::apply(&override_.base, &override_.instructions).ok()?;
     Some(Configuration::of_record(&record))
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,6 +214,7 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
         override_: done.override_.clone(),
         only_filed: false,
         parts: Vec::new(),
+        unnoted: false,
         seen,
         standing: Standing::InForce(Box::new(done.override_.clone())),
         silent: Vec::new(),
