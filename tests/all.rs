@@ -8,6 +8,7 @@ mod drill;
 mod help;
 mod launchdarkly;
 mod relay;
+mod replay;
 mod settings;
 mod store;
 mod support;
