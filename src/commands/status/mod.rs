@@ -15,6 +15,7 @@ use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::playback::Loaded;
 use look::WITHIN;
+pub(crate) use picture::unfinished_changes;
 
 /// One screen: LaunchDarkly, relays, stores, overrides in force, what is owed
 ///

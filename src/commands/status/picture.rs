@@ -294,7 +294,7 @@ fn playback(
 }
 
 /// The changes that did not get everywhere, as far as the stores do not show that they did.
-pub(crate) fn unfinished_in(loaded: &Loaded, is_there: impl Fn(&Key, &Target) -> bool) -> Vec<UnfinishedChange> {
+fn unfinished_in(loaded: &Loaded, is_there: impl Fn(&Key, &Target) -> bool) -> Vec<UnfinishedChange> {
     let mut found = Vec::new();
     for file in loaded.files.iter().filter(|file| !file.replayed) {
         let change = &file.intent.change;
@@ -320,6 +320,11 @@ pub(crate) fn unfinished_in(loaded: &Loaded, is_there: impl Fn(&Key, &Target) ->
         found.push(UnfinishedChange { change: digits, flags, targets, next });
     }
     found
+}
+
+/// The same, for others who have looked at everything.
+pub(crate) fn unfinished_changes(loaded: &Loaded, views: &[EnvironmentView<'_>]) -> Vec<UnfinishedChange> {
+    unfinished(loaded, &placed(views))
 }
 
 fn unfinished(loaded: &Loaded, placed: &BTreeMap<Key, Places>) -> Vec<UnfinishedChange> {
