@@ -57,6 +57,8 @@ fn environment(view: &EnvironmentView<'_>, findings: &mut Findings) {
         let place = &target.chosen.target;
         let reading = match &target.reading {
             Ok(reading) => reading,
+            // Told at the stores already.
+            Err(error) if super::stores::is_silence(error) => continue,
             Err(error) => {
                 findings.bad(Part::Environments, &name, &place.to_string(), format!("not read: {error}"), None);
                 continue;

@@ -9,6 +9,7 @@ use super::finding::Part;
 use super::known;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
+use crate::store::Grade;
 
 /// Looks at every store, all at once. Whether any store answered at all.
 pub(super) async fn examine(
@@ -22,7 +23,10 @@ pub(super) async fn examine(
         join_all(surroundings.stores.iter().zip(&prefixes).map(|(store, prefixes)| store.examine(prefixes))).await;
     for (store, found) in surroundings.stores.iter().zip(found) {
         for one in found {
-            findings.add(one.grade, Part::Stores, store.label(), &one.subject, one.told, one.way_out);
+            let address = "is it up, and is its address right as seen from here? The settings name it as ";
+            let silent = one.grade == Grade::Bad && one.subject == "reach";
+            let way_out = one.way_out.or_else(|| silent.then(|| format!("{address}{}", store.address())));
+            findings.add(one.grade, Part::Stores, store.label(), &one.subject, one.told, way_out);
         }
         if let Some(Err(error)) = surroundings.prefixes.get(store.label()) {
             // Told by the examination already where the store did not answer at all.
@@ -38,7 +42,8 @@ pub(super) async fn examine(
     surroundings.stores.iter().any(|store| answered(store.label()))
 }
 
-fn is_silence(error: &crate::store::StoreError) -> bool {
+/// Whether a store did not answer at all.
+pub(super) fn is_silence(error: &crate::store::StoreError) -> bool {
     matches!(error, crate::store::StoreError::Unreachable { .. } | crate::store::StoreError::Unknown { .. })
 }
 

@@ -46,7 +46,7 @@ const MARGIN: Duration = Duration::from_millis(150);
 
 /// How long a store or a relay may take for its first answer, whatever RC_TIMEOUT says: what the living ones are asked
 /// afterwards needs some time too.
-const FIRST_ANSWER_MAX: Duration = Duration::from_millis(1600);
+const FIRST_ANSWER_MAX: Duration = Duration::from_millis(1400);
 
 /// The most full reads at the same time: each may be some 40 MB.
 const FULL_READS_MAX: usize = 4;
