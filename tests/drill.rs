@@ -1,0 +1,11 @@
+//! The simulated LaunchDarkly, driven over HTTP as RelayCommander drives the real one. Every answer is checked against
+//! LaunchDarkly's own OpenAPI description (`data/launchdarkly-openapi-parts.json`) on its way through [`support`].
+
+mod approvals;
+mod audit;
+mod faults;
+mod flags;
+mod limits;
+mod patches;
+mod support;
+mod switchboard;
