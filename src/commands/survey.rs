@@ -152,11 +152,8 @@ pub async fn standings(
         };
         read.into_iter().flatten().filter_map(own).collect()
     };
-    let found: Vec<(&Target, BTreeMap<FlagKey, Override>)> = views
-        .iter()
-        .filter(|view| view.reading.is_ok())
-        .map(|view| (&view.chosen.target, overrides(view)))
-        .collect();
+    let found: Vec<(&Target, BTreeMap<FlagKey, Override>)> =
+        views.iter().filter(|view| view.reading.is_ok()).map(|view| (&view.chosen.target, overrides(view))).collect();
     let of_all = found.iter().flat_map(|(_, overrides)| overrides.values());
     let changes: BTreeSet<ChangeId> = of_all.flat_map(|override_| override_.changes.iter().copied()).collect();
     if changes.is_empty() {
