@@ -1,7 +1,7 @@
 //! `rc flags`: what an environment holds, flag by flag. It reads everything and changes nothing.
 
-mod listed;
-mod report;
+pub(super) mod listed;
+pub(super) mod report;
 
 use super::Context;
 use super::place::Surroundings;
