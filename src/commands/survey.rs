@@ -202,3 +202,12 @@ pub fn seen(view: &TargetView, flag: &FlagKey) -> Option<Seen> {
     };
     Some(Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ })
 }
+
+/// Whether a record's text can hold a prerequisite: false for nearly all flags, and told without parsing them.
+pub fn may_have_prerequisites(bytes: &[u8]) -> bool {
+    const NAME: &[u8] = b"\"prerequisites\"";
+    let Some(at) = bytes.windows(NAME.len()).position(|window| window == NAME) else { return false };
+    let rest = bytes.get(at + NAME.len()..).unwrap_or_default();
+    let mut significant = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
+    significant.next() != Some(&b':') || significant.next() != Some(&b'[') || significant.next() != Some(&b']')
+}

@@ -227,6 +227,23 @@ pub trait Store: Send + Sync {
     /// `show`, `doctor`.
     fn read_all<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Reading, StoreError>>;
 
+    /// Shows every record under `prefix` to `visit`, one after another, without keeping them: memory stays small however
+    /// many flags there are. A record may be shown twice where the store changes meanwhile.
+    fn each_record<'a>(
+        &'a self,
+        prefix: &'a str,
+        visit: &'a mut (dyn FnMut(&FlagKey, &[u8]) + Send),
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for (flag, reading) in self.read_all(prefix).await?.flags {
+                if let Some(record) = reading.record {
+                    visit(&flag, &record);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Only the overrides under `prefix`: cost grows with overrides, not with flags.
     fn overrides<'a>(&'a self, prefix: &'a str)
     -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>>;

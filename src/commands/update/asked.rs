@@ -48,10 +48,8 @@ pub fn wanted(arguments: &Arguments, context: &Context<'_>) -> Result<Vec<Wanted
 }
 
 fn from(path: &Path, context: &Context<'_>) -> Result<Vec<Wanted>, Failure> {
-    let defaults = Defaults {
-        project: context.settings.project.clone(),
-        environment: context.settings.environment.clone(),
-    };
+    let defaults =
+        Defaults { project: context.settings.project.clone(), environment: context.settings.environment.clone() };
     let refused = |error: wanted::FromError| Failure::usage(error.to_string()).hint("Nothing was written.");
     if path == Path::new("-") {
         return wanted::from_lines("standard input", io::stdin().lock(), &defaults).map_err(refused);
@@ -66,10 +64,7 @@ fn from(path: &Path, context: &Context<'_>) -> Result<Vec<Wanted>, Failure> {
 /// # Errors
 /// `--serve` where the value is not one of the flag's, names another variation in another store, or where no store
 /// tells the flag's values.
-pub fn edits(
-    wanted: &[Wanted],
-    views: &BTreeMap<Environment, Vec<TargetView>>,
-) -> Result<Vec<Edit>, Failure> {
+pub fn edits(wanted: &[Wanted], views: &BTreeMap<Environment, Vec<TargetView>>) -> Result<Vec<Edit>, Failure> {
     let edit = |(_, wanted): (EditIndex, &Wanted)| {
         let instructions = match &wanted.wish {
             Wish::State(on) => wish::instructions_for_state(*on),

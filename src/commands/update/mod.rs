@@ -1,16 +1,63 @@
-//! `rc update`.
+//! `rc update`: what was asked for, what stands where, the plan, the record, the writes, what the relays show, the report.
 
+mod asked;
+mod carrying_out;
+mod dependants;
+mod ground;
+mod outcome;
+mod refusal;
+mod report;
+mod undertaking;
+pub mod wanted;
+mod words;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use tokio::time::Instant;
 
 use clap::ArgGroup;
 use clap::ValueEnum;
+use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::Context;
+use super::lookout;
+use super::lookout::Lookouts;
 use super::motive::MotiveArguments;
+use super::overview;
+use super::place::Surroundings;
+use super::relays::Relay;
+use super::sighting::Sighting;
+use crate::change::edit::ChangeKind;
+use crate::change::edit::Edit;
+use crate::change::edit::Motive;
+use crate::change::event::Event;
+use crate::change::event::Happened;
+use crate::change::state;
+use crate::change::target::Target;
+use crate::change::update::Options;
 use crate::error::ExitCode;
 use crate::error::Failure;
-use crate::error::Kind;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::playback::LoadedFile;
+use crate::playback::OutageNote;
+use crate::playback::Playback;
+use crate::playback::Syncing;
+use crate::relay::judgement;
+use crate::relay::verdict::Proof;
+use crate::settings::time;
+use crate::ui::words::list_some;
+use carrying_out::CarriedOut;
+use carrying_out::Done;
+use carrying_out::Means;
+use outcome::EditResult;
+use outcome::Outcome;
+use outcome::TargetResult;
+use report::Report;
+use undertaking::Ground;
+use undertaking::Undertaking;
 
 /// On or off, in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,8 +127,234 @@ pub struct Arguments {
 /// Runs it.
 ///
 /// # Errors
-/// Always: it is not built yet.
+/// What was asked cannot be meant, nothing can be written, or it could not be recorded: no store was touched. What is
+/// partly done is no error; the exit code and the report tell it.
 pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
-    let _ = (arguments, context);
-    Err(Failure::new(Kind::Other, "rc update is not built yet"))
+    let started = Instant::now();
+    let now = Timestamp::now();
+    let playback = overview::playback(context)?;
+    let resumed = arguments.resume.as_ref().map(|digits| to_resume(&playback, digits.as_deref())).transpose()?;
+    let motive = motive(&arguments, context, now, resumed.as_ref())?;
+    let wanted = if resumed.is_some() { Vec::new() } else { asked::wanted(&arguments, context)? };
+    let options = Options {
+        repair: arguments.repair,
+        record_anyway: arguments.record,
+        despite_differences: arguments.despite_differences,
+    };
+
+    let surroundings = Surroundings::look(context).await?;
+    let named: BTreeSet<Environment> = match &resumed {
+        Some(file) => file.intent.change.edits.iter().map(|edit| edit.environment.clone()).collect(),
+        None => wanted.iter().map(|wanted| wanted.environment.clone()).collect(),
+    };
+    let chosen = ground::choose(context, &surroundings, &named)?;
+    let flags_of = |environment: &Environment| -> Vec<FlagKey> {
+        let wanted =
+            wanted.iter().filter(|wanted| wanted.environment == *environment).map(|wanted| wanted.flag.clone());
+        let edits = resumed.iter().flat_map(|file| &file.intent.change.edits);
+        wanted.chain(edits.filter(|edit| edit.environment == *environment).map(|edit| edit.flag.clone())).collect()
+    };
+    let before = lookout::relays_before(context, &surroundings, &chosen)?;
+    let environment_of: BTreeMap<&Target, &Environment> = chosen
+        .iter()
+        .flat_map(|(environment, all)| all.iter().map(move |chosen| (&chosen.target, environment)))
+        .collect();
+    let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, |target| {
+        environment_of.get(target).map(|environment| flags_of(environment)).unwrap_or_default()
+    });
+    let views = ground::read(&surroundings, &chosen, flags_of).await;
+
+    let edits = match &resumed {
+        Some(file) => resumable(file),
+        None => asked::edits(&wanted, &views)?,
+    };
+    let grounds = ground::grounds(&surroundings, &views, edits).await;
+    let silent = ground::silent(&grounds, &views);
+    let undertakings = undertaking::plan(&grounds, &motive, &options, resumed.as_ref(), &playback)?;
+    if let Some(refused) = refusal::refusal(&undertakings, &grounds, &views, &surroundings.stores, now).await {
+        return Err(refused);
+    }
+    let report = Report::new(context, &grounds, &surroundings, now);
+    if arguments.dry_run || undertakings.iter().all(|undertaking| undertaking.writes().is_empty()) {
+        // A change of which nothing could be read is written down: --resume finishes it when the stores are back.
+        let nobody_answered = grounds.iter().all(|ground| ground.seen.is_empty()) && !arguments.dry_run;
+        if !nobody_answered {
+            let results = ground::results(&grounds, &undertakings, &views, Vec::new());
+            return Ok(report.nothing_written(&results, arguments.dry_run));
+        }
+    }
+    consent(context, &grounds).await?;
+
+    lookout::all_ready(&lookouts, started).await;
+    let outage = outage_notes(&surroundings);
+    let means = Means {
+        stores: &surroundings.stores,
+        playback: &playback,
+        grounds: &grounds,
+        options: &options,
+        outage: &outage,
+        silent: &silent,
+    };
+    let mut carried: Vec<CarriedOut> = Vec::new();
+    for undertaking in &undertakings {
+        match carrying_out::carry_out(undertaking, means).await {
+            Ok(done) => carried.push(done),
+            Err(failure) if carried.is_empty() => return Err(failure),
+            Err(failure) => context.output.error(&failure.to_string()),
+        }
+    }
+    let done: Vec<Done> = carried.iter_mut().flat_map(|carried| std::mem::take(&mut carried.done)).collect();
+    let answered: BTreeMap<(usize, Target), Instant> =
+        done.iter().map(|done| ((done.ground, done.target.clone()), done.at)).collect();
+    let mut results = ground::results(&grounds, &undertakings, &views, done);
+    let (dependants, sightings) = futures_util::join!(
+        dependants::find(&surroundings.stores, &grounds),
+        sightings(&results, &grounds, &lookouts, &answered)
+    );
+    for ((result, found), sightings) in results.iter_mut().zip(dependants).zip(sightings) {
+        result.dependants = found;
+        for (target, sightings) in result.targets.iter_mut().zip(sightings) {
+            target.sightings = sightings;
+        }
+    }
+    note_sightings(&mut carried, &undertakings, &results);
+    Ok(report.written(&results, &carried))
+}
+
+/// The change to finish: by its last digits, else the newest that is not finished.
+fn to_resume(playback: &Playback, digits: Option<&str>) -> Result<LoadedFile, Failure> {
+    let file = match digits {
+        Some(digits) => playback.find(digits)?,
+        None => {
+            let unfinished = |file: &LoadedFile| {
+                let folded = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
+                folded.edits.iter().any(|edit| edit.unfinished().next().is_some())
+            };
+            let files = playback.load_waiting()?.files;
+            let newest = files.into_iter().filter(unfinished).max_by_key(LoadedFile::change);
+            newest
+                .ok_or_else(|| Failure::usage("there is nothing to resume: every recorded change reached its stores"))?
+        }
+    };
+    let folded = state::fold(&file.intent.change, &overview::targets_of(&file), &file.events);
+    let digits = file.change().short();
+    if file.intent.change.kind == ChangeKind::Undo {
+        return Err(
+            Failure::usage(format!("change {digits} is an undo")).hint("rc undo again finishes what is left of it.")
+        );
+    }
+    if file.replayed || folded.is_over() {
+        return Err(Failure::refused(format!("change {digits} is over: it was replayed, undone or given up"))
+            .hint(format!("What became of it: rc log. To do it again, type it again. ({})", file.path.display())));
+    }
+    Ok(file)
+}
+
+/// The edits of a resumed change that are not over.
+fn resumable(file: &LoadedFile) -> Vec<Edit> {
+    let folded = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
+    let open = |(place, _): &(usize, &Edit)| folded.edits.get(*place).is_some_and(|edit| !edit.is_over());
+    file.intent.change.edits.iter().enumerate().filter(open).map(|(_, edit)| edit.clone()).collect()
+}
+
+fn motive(
+    arguments: &Arguments,
+    context: &Context<'_>,
+    now: Timestamp,
+    resumed: Option<&LoadedFile>,
+) -> Result<Motive, Failure> {
+    if let Some(file) = resumed {
+        return Ok(file.intent.change.motive.clone());
+    }
+    let expires = arguments.expires.as_deref().map(|text| time::expiry(text, now)).transpose();
+    let expires = expires.map_err(|problem| Failure::usage(format!("--expires {problem}")))?;
+    Ok(arguments.motive.motive(context.settings, now, expires))
+}
+
+/// Asks where the settings say that an environment is critical.
+async fn consent(context: &Context<'_>, grounds: &[Ground]) -> Result<(), Failure> {
+    let critical = |environment: &Environment| {
+        context.settings.environments.get(environment).is_some_and(|setting| setting.critical)
+    };
+    let environments: BTreeSet<&Environment> =
+        grounds.iter().map(|ground| &ground.edit.environment).filter(|environment| critical(environment)).collect();
+    for environment in environments {
+        let flags: Vec<&str> = grounds
+            .iter()
+            .filter(|ground| ground.edit.environment == *environment)
+            .map(|ground| ground.edit.flag.as_str())
+            .collect();
+        let question = format!("{environment} is critical. Change {}?", list_some(&flags, 5));
+        context.prompter.consent(context.output, &question).await.map_err(|error| {
+            Failure::from(error)
+                .while_doing(format!("{environment} is critical (relaycommander.toml): nothing was written"))
+        })?;
+    }
+    Ok(())
+}
+
+/// What the relays said about LaunchDarkly's absence, for the record.
+fn outage_notes(surroundings: &Surroundings) -> Vec<OutageNote> {
+    let told = |relay: &Relay| {
+        let status = match &relay.status {
+            Ok(status) => status,
+            Err(error) => return error.to_string(),
+        };
+        let environments = status.environments.iter().map(|entry| match judgement::cut_off(entry) {
+            None => format!("{}: connected to LaunchDarkly", entry.key),
+            Some(cut_off) => {
+                let since = cut_off.since.map(|since| format!(" since {since}")).unwrap_or_default();
+                let why = cut_off.last_error.map(|error| format!(" ({})", error.kind)).unwrap_or_default();
+                format!("{}: cut off from LaunchDarkly{since}{why}", entry.key)
+            }
+        });
+        environments.collect::<Vec<_>>().join("; ")
+    };
+    let note = |relay: &Relay| OutageNote { relay: relay.address.label().to_owned(), told: told(relay) };
+    surroundings.fleet.relays.iter().map(note).collect()
+}
+
+/// What the relays show of every target that was written, for each edit; a batch is looked at only in part.
+async fn sightings(
+    results: &[EditResult],
+    grounds: &[Ground],
+    lookouts: &Lookouts<'_>,
+    answered: &BTreeMap<(usize, Target), Instant>,
+) -> Vec<Vec<Vec<Sighting>>> {
+    let of_target = |place: usize, flag: FlagKey, target: &TargetResult| {
+        let target = target.clone();
+        async move {
+            let Outcome::Written { planned, .. } = &target.outcome else { return Vec::new() };
+            let lookouts = lookouts.get(&target.chosen.target).filter(|_| place < lookout::FLAGS_MAX);
+            let since = answered.get(&(place, target.chosen.target.clone())).copied().unwrap_or_else(Instant::now);
+            join_all(lookouts.into_iter().flatten().map(|lookout| lookout.sighting(&flag, &planned.write, since))).await
+        }
+    };
+    let of_edit = |(place, (result, ground)): (usize, (&EditResult, &Ground))| {
+        let targets: Vec<_> =
+            result.targets.iter().map(|target| of_target(place, ground.edit.flag.clone(), target)).collect();
+        join_all(targets)
+    };
+    join_all(results.iter().zip(grounds).enumerate().map(of_edit)).await
+}
+
+/// Writes down what was seen live. It is no promise to anybody, so a failure is nobody's loss.
+fn note_sightings(carried: &mut [CarriedOut], undertakings: &[Undertaking], results: &[EditResult]) {
+    let now = Timestamp::now();
+    for carried in carried {
+        let undertaking = undertakings.iter().find(|undertaking| undertaking.change.id == carried.file.change());
+        let mut events = Vec::new();
+        for part in undertaking.into_iter().flat_map(|undertaking| &undertaking.parts) {
+            let sightings = results.get(part.ground).into_iter().flat_map(|result| &result.targets);
+            for sighting in sightings.flat_map(|target| &target.sightings) {
+                let Proof::SawIt { after } = sighting.proof else { continue };
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                let what = Happened::SeenLive { relay: sighting.relay.clone(), after_ms };
+                events.push(Event { at: now, edit: part.edit, what });
+            }
+        }
+        if let Err(error) = carried.file.note(&events, Syncing::Later) {
+            carried.trouble.get_or_insert(error.into());
+        }
+    }
 }

@@ -106,7 +106,8 @@ pub fn state(text: &str) -> Result<bool, String> {
 pub fn from_lines(name: &str, input: impl Read, defaults: &Defaults) -> Result<Vec<Wanted>, FromError> {
     let mut text = String::new();
     let unreadable = |problem: String| FromError::Unreadable { name: name.to_owned(), problem };
-    let length = input.take(FILE_LENGTH_MAX + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    let length =
+        input.take(FILE_LENGTH_MAX + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
     if length as u64 > FILE_LENGTH_MAX {
         return Err(unreadable(format!("it has more than {FILE_LENGTH_MAX} bytes")));
     }
@@ -136,7 +137,8 @@ pub fn from_lines(name: &str, input: impl Read, defaults: &Defaults) -> Result<V
 fn edit(line: &str, defaults: &Defaults) -> Result<Wanted, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let project = line.project.or_else(|| defaults.project.clone()).ok_or("no project; give it there or with -p")?;
-    let key = line.environment.or_else(|| defaults.environment.clone()).ok_or("no environment; give it there or with -e")?;
+    let key =
+        line.environment.or_else(|| defaults.environment.clone()).ok_or("no environment; give it there or with -e")?;
     let wish = match (line.state, line.serve, line.instructions) {
         (Some(text), None, None) => Wish::State(state(&text)?),
         (None, Some(value), None) => Wish::Serve(value.to_string()),
@@ -177,7 +179,10 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(told), "{error}");
         };
-        case("{\"flag\":\"a\",\"state\":\"off\"}\n{\"flag\":\"a\",\"state\":\"on\"}", "line 2: a in shop/production stands in line 1");
+        case(
+            "{\"flag\":\"a\",\"state\":\"off\"}\n{\"flag\":\"a\",\"state\":\"on\"}",
+            "line 2: a in shop/production stands in line 1",
+        );
         case("{\"flag\":\"a\",\"state\":\"maybe\"}", "line 1: the state \"maybe\" is neither on nor off");
         case("{\"flag\":\"a\"}", "one of");
         case("{\"flag\":\"a\",\"state\":\"on\",\"serve\":1}", "one of");

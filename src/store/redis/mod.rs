@@ -160,6 +160,14 @@ impl Store for RedisStore {
         self.read_everything(prefix).boxed()
     }
 
+    fn each_record<'a>(
+        &'a self,
+        prefix: &'a str,
+        visit: &'a mut (dyn FnMut(&FlagKey, &[u8]) + Send),
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.visit_records(prefix, visit).boxed()
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,

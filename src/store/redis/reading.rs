@@ -106,6 +106,26 @@ impl RedisStore {
         Ok(reading)
     }
 
+    pub(super) async fn visit_records(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(&FlagKey, &[u8]) + Send),
+    ) -> Result<(), StoreError> {
+        let key = Keys::new(prefix).features;
+        let take = |pairs: Vec<(Vec<u8>, Vec<u8>)>| {
+            for (field, record) in pairs {
+                if let Some(flag) = flag_key(&field) {
+                    visit(&flag, &record);
+                }
+            }
+        };
+        match scan::visit(&self.connections, &key, FIELDS_MAX, take).await? {
+            Walked::All(_) => Ok(()),
+            Walked::TooMany(_) => Err(self.too_many(&key)),
+            Walked::Refused(error) => Err(self.refused(&error, "hscan", Some(&key)).await),
+        }
+    }
+
     pub(super) async fn read_overrides(&self, prefix: &str) -> Result<BTreeMap<FlagKey, StoredOverride>, StoreError> {
         let keys = Keys::new(prefix);
         // Where our keys are forbidden nobody can have left an override here.

@@ -32,6 +32,18 @@ pub(super) async fn hash(
     Ok(finish(walked, found))
 }
 
+/// Hands all fields and values of a hash to `take`, some at a time.
+pub(super) async fn visit(
+    connections: &Connections,
+    key: &str,
+    fields_max: usize,
+    mut take: impl FnMut(Vec<(Vec<u8>, Vec<u8>)>),
+) -> Result<Walked<()>, StoreError> {
+    let steps_max = fields_max / STEP + 1;
+    let walked = walk(connections, "HSCAN", Some(key), None, steps_max, |values| take(pairs(values))).await?;
+    Ok(finish(walked, Vec::new()))
+}
+
 /// The names of keys that match `pattern`, after at most `steps_max` steps.
 pub(super) async fn names(
     connections: &Connections,

@@ -1,0 +1,355 @@
+//! Carrying out an undertaking: recorded first, then written everywhere at once, then decided again where a record had
+//! changed in between. Each outcome is noted as it comes.
+
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::change::event::EditIndex;
+use crate::change::event::Event;
+use crate::change::event::Happened;
+use crate::change::id::ChangeId;
+use crate::change::recorded::Recorded;
+use crate::change::recorded::Write;
+use crate::change::target::Target;
+use crate::change::update;
+use crate::change::update::Asked;
+use crate::change::update::Here;
+use crate::change::update::Options;
+use crate::change::update::Planned;
+use crate::change::update::PlannedWrite;
+use crate::commands::survey;
+use crate::commands::survey::Extent;
+use crate::commands::survey::Stores;
+use crate::commands::targets::Chosen;
+use crate::commands::update::outcome::Outcome;
+use crate::commands::update::undertaking::Ground;
+use crate::commands::update::undertaking::Part;
+use crate::commands::update::undertaking::Undertaking;
+use crate::commands::writing;
+use crate::error::Failure;
+use crate::flag::configuration::Configuration;
+use crate::flag::key::FlagKey;
+use crate::launchdarkly::comment;
+use crate::launchdarkly::patch;
+use crate::playback::ChangeFile;
+use crate::playback::EditIntent;
+use crate::playback::Intent;
+use crate::playback::OutageNote;
+use crate::playback::PLAYBACK_FORMAT;
+use crate::playback::Playback;
+use crate::playback::Syncing;
+use crate::playback::TargetIntent;
+use crate::store::StoreError;
+use crate::store::WriteOutcome;
+
+/// What came of one write of one edit.
+#[derive(Debug)]
+pub struct Done {
+    /// Which ground the edit stands on.
+    pub ground: usize,
+    /// Where.
+    pub target: Target,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// When the store answered.
+    pub at: Instant,
+}
+
+/// Everything that carrying out needs and does not change.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The stores.
+    pub stores: &'a Stores,
+    /// Where changes are recorded.
+    pub playback: &'a Playback,
+    /// What the edits stand on.
+    pub grounds: &'a [Ground],
+    /// What the operator allows.
+    pub options: &'a Options,
+    /// What the relays said about LaunchDarkly's absence.
+    pub outage: &'a [OutageNote],
+    /// Targets that could not be read, by ground: recorded as refused, so that a resumption finishes them.
+    pub silent: &'a BTreeMap<usize, Vec<(Chosen, StoreError)>>,
+}
+
+/// The change's file, and what came of every write.
+pub struct CarriedOut {
+    /// Where it is recorded.
+    pub file: ChangeFile,
+    /// What came of the writes.
+    pub done: Vec<Done>,
+    /// The first thing that could not be noted after the stores were written. The stores know it too.
+    pub trouble: Option<Failure>,
+}
+
+/// Records and writes an undertaking.
+///
+/// # Errors
+/// It could not be recorded: then no store was touched. What happens to stores is told in the result.
+pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<CarriedOut, Failure> {
+    let writes = undertaking.writes();
+    let all: Vec<Write> = writes.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect();
+    let Some(existing) = &undertaking.file else {
+        let intent = intent(undertaking, means);
+        let (file, recorded) = means.playback.record(&intent, &all)?;
+        let mut run = Run::new(undertaking, means, file);
+        run.note_silent();
+        run.write(&recorded).await;
+        return run.finished();
+    };
+    let file = means.playback.reopen(existing)?;
+    let mut run = Run::new(undertaking, means, file);
+    for (edit, writes) in &writes {
+        let recorded = run.file.rerecord(*edit, writes, Timestamp::now())?;
+        run.write(&recorded).await;
+    }
+    run.finished()
+}
+
+struct Run<'a> {
+    undertaking: &'a Undertaking,
+    means: Means<'a>,
+    file: ChangeFile,
+    done: Vec<Done>,
+    /// The first outcome that could not be noted. The stores know it too, so the work goes on.
+    notes_failed: Option<Failure>,
+    /// Which part a flag in a target belongs to. Two environments of one batch may have the same flag key; they never
+    /// share a target.
+    parts: BTreeMap<(&'a FlagKey, &'a Target), usize>,
+}
+
+impl<'a> Run<'a> {
+    fn new(undertaking: &'a Undertaking, means: Means<'a>, file: ChangeFile) -> Self {
+        let mut parts = BTreeMap::new();
+        for (place, part) in undertaking.parts.iter().enumerate() {
+            let Some(ground) = means.grounds.get(part.ground) else { continue };
+            for (chosen, _) in &ground.seen {
+                parts.insert((&ground.edit.flag, &chosen.target), place);
+            }
+        }
+        Self { undertaking, means, file, done: Vec::new(), notes_failed: None, parts }
+    }
+
+    fn finished(self) -> Result<CarriedOut, Failure> {
+        match self.notes_failed {
+            // Nothing was written: the failure is all there is to tell.
+            Some(failure) if self.done.is_empty() => Err(failure),
+            trouble => Ok(CarriedOut { file: self.file, done: self.done, trouble }),
+        }
+    }
+
+    /// Writes, and decides again where a record was not what it had been, so often as [`writing::ATTEMPTS_MAX`].
+    async fn write(&mut self, recorded: &Recorded<'_>) {
+        let mut again = self.attempt(recorded).await;
+        for attempt in 1..=writing::ATTEMPTS_MAX {
+            if again.is_empty() {
+                return;
+            }
+            if attempt == writing::ATTEMPTS_MAX {
+                let unsettled = again.into_iter().map(|(part, target)| (part, target, Outcome::Unsettled)).collect();
+                self.came_of(unsettled);
+                return;
+            }
+            let replanned = self.decide_again(again).await;
+            again = Vec::new();
+            for (edit, writes) in &replanned {
+                match self.file.rerecord(*edit, writes, Timestamp::now()) {
+                    Ok(recorded) => again.extend(self.attempt(&recorded).await),
+                    Err(error) => {
+                        self.notes_failed.get_or_insert(error.into());
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes once; what has to be decided again is given back.
+    async fn attempt(&mut self, recorded: &Recorded<'_>) -> Vec<(usize, Target)> {
+        let planned: BTreeMap<(&FlagKey, &Target), &Write> =
+            recorded.all().iter().map(|write| ((&write.flag, &write.target), write)).collect();
+        let mut again = Vec::new();
+        let mut came: Vec<Vec<(usize, Target, Outcome)>> = Vec::new();
+        let wrote = writing::write(self.means.stores, recorded, |wrote| {
+            let mut known = Vec::new();
+            for one in wrote {
+                let Some(part) = self.parts.get(&(&one.flag, &one.target)).copied() else { continue };
+                let Some(write) = planned.get(&(&one.flag, &one.target)) else { continue };
+                match &one.outcome {
+                    WriteOutcome::Written { colleagues_see } => {
+                        let planned = Box::new(self.told(part, write));
+                        let outcome = Outcome::Written { planned, colleagues_see: *colleagues_see };
+                        known.push((part, one.target.clone(), outcome));
+                    }
+                    WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged => {
+                        again.push((part, one.target.clone()));
+                    }
+                    WriteOutcome::Failed(error) => {
+                        known.push((part, one.target.clone(), Outcome::Failed(error.clone())));
+                    }
+                }
+            }
+            came.push(known);
+        })
+        .await;
+        drop(wrote);
+        for known in came {
+            self.came_of(known);
+        }
+        again
+    }
+
+    /// The write as it was planned, or as it turned out after it was decided again.
+    fn told(&self, part: usize, write: &Write) -> PlannedWrite {
+        let planned = self
+            .undertaking
+            .parts
+            .get(part)
+            .and_then(|part| part.plan.writes().find(|planned| planned.write.target == write.target));
+        let version = |record: &Option<crate::flag::record::Record>| {
+            record.as_ref().map(crate::flag::record::Record::version).unwrap_or_default()
+        };
+        PlannedWrite {
+            write: write.clone(),
+            version_before: version(&write.before),
+            version_after: version(&write.after),
+            repaired: planned.is_some_and(|planned| planned.repaired),
+            catches_up: planned.is_some_and(|planned| planned.catches_up),
+        }
+    }
+
+    /// Reads again and plans again.
+    async fn decide_again(&mut self, again: Vec<(usize, Target)>) -> Vec<(EditIndex, Vec<Write>)> {
+        let mut writes: BTreeMap<EditIndex, Vec<Write>> = BTreeMap::new();
+        let mut known = Vec::new();
+        for (place, target) in again {
+            let Some(part) = self.undertaking.parts.get(place) else { continue };
+            let Some(ground) = self.means.grounds.get(part.ground) else { continue };
+            let Some((chosen, _)) = ground.seen.iter().find(|(chosen, _)| chosen.target == target) else { continue };
+            let flags = [ground.edit.flag.clone()];
+            let views = survey::look(self.means.stores, std::slice::from_ref(chosen), Extent::Flags(&flags)).await;
+            let Some(view) = views.into_iter().next() else { continue };
+            let seen = match (&view.reading, survey::seen(&view, &ground.edit.flag)) {
+                (_, Some(seen)) => seen,
+                (Err(error), None) => {
+                    known.push((place, target, Outcome::Failed(error.clone())));
+                    continue;
+                }
+                (Ok(_), None) => continue,
+            };
+            let change = &self.undertaking.change;
+            let asked = Asked { change: change.id, motive: &change.motive, edit: &ground.edit };
+            let here = Here { target: &target, is_filter_copy: chosen.is_filter_copy, seen: &seen };
+            let planned = update::replan(&asked, self.means.options, &ground.standing, &here, &known_changes(ground));
+            match planned {
+                Planned::Write(planned) => writes.entry(part.edit).or_default().push(planned.write),
+                other => known.push((place, target, Outcome::of_plan(other))),
+            }
+        }
+        self.came_of(known);
+        writes.into_iter().collect()
+    }
+
+    /// Notes outcomes, and keeps them for the report.
+    fn came_of(&mut self, outcomes: Vec<(usize, Target, Outcome)>) {
+        let now = Timestamp::now();
+        let events: Vec<Event> = outcomes
+            .iter()
+            .filter_map(|(part, target, outcome)| {
+                let edit = self.undertaking.parts.get(*part)?.edit;
+                Some(Event { at: now, edit, what: happened(target, outcome)? })
+            })
+            .collect();
+        if let Err(error) = self.file.note(&events, Syncing::Later) {
+            self.notes_failed.get_or_insert(error.into());
+        }
+        for (part, target, outcome) in outcomes {
+            let Some(part) = self.undertaking.parts.get(part) else { continue };
+            self.done.push(Done { ground: part.ground, target, outcome, at: Instant::now() });
+        }
+    }
+
+    /// Targets that could not be read are part of the change all the same: it is not finished without them.
+    fn note_silent(&mut self) {
+        let silent = self.undertaking.parts.iter().enumerate().flat_map(|(place, part)| {
+            let silent = self.means.silent.get(&part.ground).into_iter().flatten();
+            silent.map(move |(chosen, error)| (place, chosen.target.clone(), Outcome::Failed(error.clone())))
+        });
+        let events: Vec<Event> = silent
+            .filter_map(|(part, target, outcome)| {
+                let edit = self.undertaking.parts.get(part)?.edit;
+                Some(Event { at: Timestamp::now(), edit, what: happened(&target, &outcome)? })
+            })
+            .collect();
+        if let Err(error) = self.file.note(&events, Syncing::Later) {
+            self.notes_failed.get_or_insert(error.into());
+        }
+    }
+}
+
+/// The changes that were known when the operator decided.
+fn known_changes(ground: &Ground) -> Vec<ChangeId> {
+    let own = ground.seen.iter().filter_map(|(_, seen)| seen.own());
+    own.chain(ground.standing.in_force()).flat_map(|override_| override_.changes.iter().copied()).collect()
+}
+
+fn happened(target: &Target, outcome: &Outcome) -> Option<Happened> {
+    let target = target.clone();
+    let refused = |why: String| Some(Happened::Refused { target: target.clone(), why });
+    match outcome {
+        Outcome::Written { planned, colleagues_see } => {
+            Some(Happened::Written { target, version: Some(planned.version_after), colleagues_see: *colleagues_see })
+        }
+        Outcome::Failed(error @ StoreError::Unknown { .. }) => {
+            Some(Happened::Unknown { target, why: error.to_string() })
+        }
+        Outcome::Failed(error) => refused(error.to_string()),
+        Outcome::Unsettled => refused("the record changed again and again".to_owned()),
+        Outcome::Colleague(other) => refused(format!("{}'s override came in between", other.motive.actor)),
+        Outcome::Missing => refused("the flag is not there any more".to_owned()),
+        Outcome::Tombstone { .. } => refused("the flag is deleted".to_owned()),
+        Outcome::Damaged { unreadable, .. } => refused(unreadable.to_string()),
+        Outcome::OverrideUnreadable(why) => refused(why.clone()),
+        Outcome::Unpatchable(error) => refused(error.to_string()),
+        Outcome::NotInitialised { .. } => refused("the store is not initialised".to_owned()),
+        Outcome::Would(_) | Outcome::AlreadySo { .. } => None,
+    }
+}
+
+/// The change as its first line will tell it.
+fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
+    let edits = undertaking.parts.iter().map(|part| {
+        let written = part.plan.writes().map(|planned| TargetIntent {
+            target: planned.write.target.clone(),
+            before: planned.write.before.clone(),
+            after: planned.write.after.clone(),
+        });
+        let silent = means.silent.get(&part.ground).into_iter().flatten();
+        let silent =
+            silent.map(|(chosen, _)| TargetIntent { target: chosen.target.clone(), before: None, after: None });
+        let targets = written.chain(silent).collect();
+        let request =
+            means.grounds.get(part.ground).map(|ground| request(undertaking, ground, part)).unwrap_or_default();
+        EditIntent { request, targets }
+    });
+    Intent {
+        format: PLAYBACK_FORMAT,
+        change: undertaking.change.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        outage: means.outage.to_vec(),
+        edits: edits.collect(),
+    }
+}
+
+/// The request that a replay would send by what is known now.
+fn request(undertaking: &Undertaking, ground: &Ground, part: &Part) -> String {
+    let before = part.plan.writes().find_map(|planned| planned.write.before.as_ref());
+    let variations = before.map(|record| Configuration::of_record(record).variations).unwrap_or_default();
+    let change = &undertaking.change;
+    let what = ground.edit.instructions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let comment = comment::comment(&what, &change.motive, &[change.id]);
+    patch::foreseen(&ground.edit.instructions, &variations, comment)
+        .described(&ground.edit.environment, &ground.edit.flag)
+}

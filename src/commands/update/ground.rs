@@ -1,0 +1,141 @@
+//! What an update stands on: the targets of its environments, what they hold, and afterwards what each of them got.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use crate::change::edit::Edit;
+use crate::change::merge::Standing;
+use crate::change::seen::Seen;
+use crate::change::target::Target;
+use crate::change::update::EditPlan;
+use crate::commands::Context;
+use crate::commands::place::Surroundings;
+use crate::commands::survey;
+use crate::commands::survey::Extent;
+use crate::commands::survey::TargetView;
+use crate::commands::targets::Chosen;
+use crate::commands::update::carrying_out::Done;
+use crate::commands::update::outcome::EditResult;
+use crate::commands::update::outcome::Outcome;
+use crate::commands::update::outcome::TargetResult;
+use crate::commands::update::undertaking::Ground;
+use crate::commands::update::undertaking::Undertaking;
+use crate::error::Failure;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
+use crate::store::StoreError;
+
+/// What was read of every target, by environment.
+pub type Views = BTreeMap<Environment, Vec<TargetView>>;
+
+/// The targets of each environment. How they were found is said where nobody had named them.
+///
+/// # Errors
+/// Where it is not clear which they are.
+pub fn choose(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    named: &BTreeSet<Environment>,
+) -> Result<BTreeMap<Environment, Vec<Chosen>>, Failure> {
+    let mut all = BTreeMap::new();
+    for environment in named {
+        let choice = surroundings.targets(context, environment)?;
+        if let Some(told) = choice.told {
+            context.output.say(&told);
+        }
+        all.insert(environment.clone(), choice.targets);
+    }
+    Ok(all)
+}
+
+/// Reads the flags of every environment from all of its targets at once.
+pub async fn read(
+    surroundings: &Surroundings,
+    chosen: &BTreeMap<Environment, Vec<Chosen>>,
+    flags_of: impl Fn(&Environment) -> Vec<FlagKey>,
+) -> Views {
+    let read = chosen.iter().map(|(environment, chosen)| {
+        let flags = flags_of(environment);
+        async move {
+            let views = survey::look(&surroundings.stores, chosen, Extent::Flags(&flags)).await;
+            (environment.clone(), views)
+        }
+    });
+    join_all(read).await.into_iter().collect()
+}
+
+/// What each edit stands on: the targets that answered and that relays do not take for empty.
+pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit>) -> Vec<Ground> {
+    let of_edit = |edit: Edit| async move {
+        let views = views.get(&edit.environment).map(Vec::as_slice).unwrap_or_default();
+        let seen: Vec<(Chosen, Seen)> = views
+            .iter()
+            .filter(|view| is_usable(view))
+            .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.flag)?)))
+            .collect();
+        let overridden = seen.iter().any(|(_, seen)| seen.own().is_some());
+        let standing =
+            if overridden { survey::standing(&surroundings.stores, views, &edit.flag).await } else { Standing::None };
+        Ground { edit, standing, seen }
+    };
+    join_all(edits.into_iter().map(of_edit)).await
+}
+
+fn is_usable(view: &TargetView) -> bool {
+    view.reading.as_ref().is_ok_and(|reading| reading.initialised)
+}
+
+/// The targets that could not be read, for each edit.
+pub fn silent(grounds: &[Ground], views: &Views) -> BTreeMap<usize, Vec<(Chosen, StoreError)>> {
+    let of_ground = |(place, ground): (usize, &Ground)| {
+        let views = views.get(&ground.edit.environment).map(Vec::as_slice).unwrap_or_default();
+        let silent: Vec<(Chosen, StoreError)> =
+            views.iter().filter_map(|view| Some((view.chosen.clone(), view.reading.as_ref().err()?.clone()))).collect();
+        (place, silent)
+    };
+    grounds.iter().enumerate().map(of_ground).filter(|(_, silent)| !silent.is_empty()).collect()
+}
+
+/// What every target of every edit got: what was done, else what was planned, else why it could not be used.
+pub fn results(grounds: &[Ground], undertakings: &[Undertaking], views: &Views, done: Vec<Done>) -> Vec<EditResult> {
+    let mut plans: BTreeMap<usize, &EditPlan> = BTreeMap::new();
+    for part in undertakings.iter().flat_map(|undertaking| &undertaking.parts) {
+        plans.insert(part.ground, &part.plan);
+    }
+    let mut done: BTreeMap<(usize, Target), Outcome> =
+        done.into_iter().map(|done| ((done.ground, done.target), done.outcome)).collect();
+    let mut results = Vec::new();
+    for (place, ground) in grounds.iter().enumerate() {
+        let plan = plans.get(&place).map(|plan| (*plan).clone()).unwrap_or_else(nothing_planned);
+        let views = views.get(&ground.edit.environment).map(Vec::as_slice).unwrap_or_default();
+        let targets = views
+            .iter()
+            .map(|view| {
+                let target = &view.chosen.target;
+                let outcome = done.remove(&(place, target.clone())).or_else(|| outcome(view, &plan));
+                let outcome = outcome.unwrap_or(Outcome::Missing);
+                TargetResult { chosen: view.chosen.clone(), outcome, sightings: Vec::new() }
+            })
+            .collect();
+        results.push(EditResult { plan, targets, dependants: Default::default() });
+    }
+    results
+}
+
+fn nothing_planned() -> EditPlan {
+    EditPlan { targets: Vec::new(), differing: Vec::new(), refusal: None }
+}
+
+/// What a target came to without being written.
+fn outcome(view: &TargetView, plan: &EditPlan) -> Option<Outcome> {
+    match &view.reading {
+        Err(error) => Some(Outcome::Failed(error.clone())),
+        Ok(reading) if !reading.initialised => Some(Outcome::NotInitialised { flag_count: reading.flag_count }),
+        Ok(_) => {
+            let planned = plan.targets.iter().find(|(target, _)| *target == view.chosen.target);
+            planned.map(|(_, planned)| Outcome::of_plan(planned.clone()))
+        }
+    }
+}

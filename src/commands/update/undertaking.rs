@@ -1,0 +1,189 @@
+//! What an update undertakes: its edits, grouped by the change that they belong to, each with a plan. As a rule that is one
+//! new change. An edit that is in force already in some targets and not in others is finished under the change that
+//! began it, on this machine or on a colleague's.
+
+use std::collections::BTreeMap;
+
+use crate::change::edit::Change;
+use crate::change::edit::ChangeKind;
+use crate::change::edit::Edit;
+use crate::change::edit::Motive;
+use crate::change::event::EditIndex;
+use crate::change::id::ChangeId;
+use crate::change::merge::Standing;
+use crate::change::override_::Override;
+use crate::change::recorded::Write;
+use crate::change::seen::Seen;
+use crate::change::update;
+use crate::change::update::Asked;
+use crate::change::update::EditPlan;
+use crate::change::update::EditSeen;
+use crate::change::update::Here;
+use crate::change::update::Options;
+use crate::change::update::course::Course;
+use crate::commands::targets::Chosen;
+use crate::playback::LoadedFile;
+use crate::playback::Playback;
+use crate::playback::PlaybackError;
+
+/// All that was read for one edit.
+#[derive(Debug)]
+pub struct Ground {
+    /// Where and what.
+    pub edit: Edit,
+    /// What holds for the flag.
+    pub standing: Standing,
+    /// The targets that answered and can be used.
+    pub seen: Vec<(Chosen, Seen)>,
+}
+
+/// Edits that belong to one change.
+#[derive(Debug)]
+pub struct Undertaking {
+    /// The change: a new one, or the one that is finished.
+    pub change: Change,
+    /// Its file, where there is one already; `None`: the change is to be recorded.
+    pub file: Option<Box<LoadedFile>>,
+    /// For each edit of this undertaking, in the change's order: which ground it stands on, its place in the change, and
+    /// its plan.
+    pub parts: Vec<Part>,
+}
+
+/// One edit of an undertaking.
+#[derive(Debug)]
+pub struct Part {
+    /// Its ground, by place.
+    pub ground: usize,
+    /// Its place in the change.
+    pub edit: EditIndex,
+    /// What every target gets.
+    pub plan: EditPlan,
+}
+
+impl Undertaking {
+    /// All writes, edit by edit.
+    pub fn writes(&self) -> Vec<(EditIndex, Vec<Write>)> {
+        let of = |part: &Part| (part.edit, part.plan.writes().map(|planned| planned.write.clone()).collect());
+        self.parts.iter().map(of).filter(|(_, writes): &(_, Vec<Write>)| !writes.is_empty()).collect()
+    }
+}
+
+/// Groups and plans. `resumed` is the change that the operator named, with its file: then all edits are its own.
+///
+/// # Errors
+/// Where the playback has to be searched for a change and cannot be read.
+pub fn plan(
+    grounds: &[Ground],
+    motive: &Motive,
+    options: &Options,
+    resumed: Option<&LoadedFile>,
+    playback: &Playback,
+) -> Result<Vec<Undertaking>, PlaybackError> {
+    if let Some(file) = resumed {
+        let all: Vec<usize> = (0..grounds.len()).collect();
+        let change = file.intent.change.clone();
+        return Ok(vec![undertake(grounds, &all, change, Some(Box::new(file.clone())), options)]);
+    }
+    let new = ChangeId::new();
+    let mut begun: BTreeMap<ChangeId, Vec<usize>> = BTreeMap::new();
+    let mut fresh: Vec<usize> = Vec::new();
+    for (place, ground) in grounds.iter().enumerate() {
+        match to_finish(ground, new, motive).and_then(Override::change) {
+            Some(change) => begun.entry(change).or_default().push(place),
+            None => fresh.push(place),
+        }
+    }
+    let mut undertakings = Vec::new();
+    if !fresh.is_empty() {
+        let change = change(grounds, &fresh, new, ChangeKind::Update, motive.clone());
+        undertakings.push(undertake(grounds, &fresh, change, None, options));
+    }
+    for (id, places) in begun {
+        undertakings.push(finish(grounds, &places, id, options, playback)?);
+    }
+    Ok(undertakings)
+}
+
+/// The override that the edit only has to catch up with, if that is so.
+fn to_finish<'g>(ground: &'g Ground, new: ChangeId, motive: &Motive) -> Option<&'g Override> {
+    let asked = Asked { change: new, motive, edit: &ground.edit };
+    match Course::of(&asked, &ground.standing, ground.seen.iter().map(|(_, seen)| seen)) {
+        Course::CatchUp(merged) => Some(merged),
+        Course::First | Course::Next(_) | Course::AfterReplay { .. } => None,
+    }
+}
+
+/// Finishes the change `id`: in its own file, where that is here and names these edits; else as adopted from the stores.
+fn finish(
+    grounds: &[Ground],
+    places: &[usize],
+    id: ChangeId,
+    options: &Options,
+    playback: &Playback,
+) -> Result<Undertaking, PlaybackError> {
+    let file = match playback.find(&id.to_string()) {
+        Ok(file) => {
+            Some(Box::new(file)).filter(|file| file.writable && names_all(&file.intent.change, grounds, places))
+        }
+        Err(PlaybackError::NoSuchChange { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let motive = places
+        .iter()
+        .filter_map(|place| grounds.get(*place)?.standing.in_force())
+        .map(|merged| merged.motive.clone())
+        .next_back();
+    let change = match (&file, motive) {
+        (Some(file), _) => file.intent.change.clone(),
+        (None, Some(motive)) => change(grounds, places, id, ChangeKind::Adopted, motive),
+        // Unreachable in practice: an edit catches up only with an override in force. The file alone would do.
+        (None, None) => return Err(PlaybackError::Unwritable { problem: format!("change {id} has no override") }),
+    };
+    Ok(undertake(grounds, places, change, file, options))
+}
+
+fn names_all(change: &Change, grounds: &[Ground], places: &[usize]) -> bool {
+    let edits = places.iter().filter_map(|place| grounds.get(*place)).map(|ground| &ground.edit);
+    let mut all = edits.map(|edit| position(change, edit));
+    all.all(|place| place.is_some())
+}
+
+fn position(change: &Change, edit: &Edit) -> Option<EditIndex> {
+    change.edits.iter().position(|other| other.environment == edit.environment && other.flag == edit.flag)
+}
+
+fn change(grounds: &[Ground], places: &[usize], id: ChangeId, kind: ChangeKind, motive: Motive) -> Change {
+    let edits = places.iter().filter_map(|place| grounds.get(*place)).map(|ground| ground.edit.clone()).collect();
+    Change { id, kind, motive, edits }
+}
+
+fn undertake(
+    grounds: &[Ground],
+    places: &[usize],
+    change: Change,
+    file: Option<Box<LoadedFile>>,
+    options: &Options,
+) -> Undertaking {
+    let used: Vec<(usize, &Ground)> = places.iter().filter_map(|place| Some((*place, grounds.get(*place)?))).collect();
+    let seen: Vec<EditSeen<'_>> = used.iter().map(|(_, ground)| edit_seen(ground)).collect();
+    let plan = update::plan(change.id, &change.motive, options, &seen);
+    let parts = used.iter().zip(plan.edits).map(|((place, ground), plan)| Part {
+        ground: *place,
+        edit: position(&change, &ground.edit).unwrap_or(*place),
+        plan,
+    });
+    let parts = parts.collect();
+    Undertaking { change, file, parts }
+}
+
+fn edit_seen(ground: &Ground) -> EditSeen<'_> {
+    EditSeen {
+        edit: &ground.edit,
+        standing: &ground.standing,
+        targets: ground
+            .seen
+            .iter()
+            .map(|(chosen, seen)| Here { target: &chosen.target, is_filter_copy: chosen.is_filter_copy, seen })
+            .collect(),
+    }
+}
