@@ -1,6 +1,7 @@
 //! Everything that can be told of one flag, put together from what was read. Pure; how it looks is `report`'s business.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -21,7 +22,9 @@ use crate::commands::log::outcome;
 use crate::commands::overview;
 use crate::commands::survey::TargetView;
 use crate::flag::aspect::Aspect;
+use crate::flag::configuration::Clause;
 use crate::flag::configuration::Configuration;
+use crate::flag::configuration::Rule;
 use crate::flag::instruction::Instruction;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
@@ -30,6 +33,12 @@ use crate::flag::preview;
 use crate::flag::record::Record;
 use crate::playback::Loaded;
 use crate::playback::LoadedFile;
+use crate::ui::harmless::excerpt;
+use crate::ui::words::count;
+use crate::ui::words::list_some;
+
+/// The most values of a rule's condition that are named.
+const VALUES_MAX: usize = 5;
 
 /// All that was read.
 pub(super) struct Looked<'l> {
@@ -54,6 +63,10 @@ pub(super) struct Shown {
     pub(super) aspects: BTreeMap<Aspect, String>,
     /// The values, by index.
     pub(super) variations: Vec<serde_json::Value>,
+    /// Its individual targets, in words: `2 user keys get true`.
+    pub(super) targets: Vec<String>,
+    /// Its rules in order, in words: `country in ["ch"]: false`.
+    pub(super) rules: Vec<String>,
     /// The flags that it requires.
     pub(super) requires: Vec<Required>,
     /// The flags that require it.
@@ -229,6 +242,8 @@ impl Shown {
             environment: looked.environment.to_string(),
             aspects: aspects.collect(),
             variations: configuration.iter().flat_map(|known| &known.variations).map(|value| value.0.clone()).collect(),
+            targets: configuration.as_ref().map(targets_in_words).unwrap_or_default(),
+            rules: configuration.as_ref().map(rules_in_words).unwrap_or_default(),
             requires: configuration.as_ref().map(|known| requires(known, place)).unwrap_or_default(),
             required_by: required_by(&looked, configuration.as_ref()),
             override_: override_.map(|override_| shown_override(override_, &looked)),
@@ -303,9 +318,33 @@ fn requires(configuration: &Configuration, place: Option<&TargetView>) -> Vec<Re
     configuration.prerequisites.iter().map(required).collect()
 }
 
+fn targets_in_words(configuration: &Configuration) -> Vec<String> {
+    let told = |((kind, variation), keys): (&(String, i64), &BTreeSet<String>)| {
+        let value = value_in_words(configuration, *variation).unwrap_or_else(|| format!("variation {variation}"));
+        format!("{} get {value}", count(keys.len(), &format!("{} key", excerpt(kind))))
+    };
+    configuration.targets.iter().map(told).collect()
+}
+
+fn rules_in_words(configuration: &Configuration) -> Vec<String> {
+    let clause = |clause: &Clause| {
+        let kind = clause.context_kind.as_deref().filter(|kind| !kind.is_empty() && *kind != "user");
+        let kind = kind.map(|kind| format!("{} ", excerpt(kind))).unwrap_or_default();
+        let not = if clause.negate { "not " } else { "" };
+        let values: Vec<String> = clause.values.iter().map(|value| excerpt(&value.0.to_string())).collect();
+        format!("{not}{kind}{} {} {}", excerpt(&clause.attribute), excerpt(&clause.op), list_some(&values, VALUES_MAX))
+    };
+    let rule = |rule: &Rule| {
+        let clauses: Vec<String> = rule.clauses.iter().map(clause).collect();
+        let serve = Configuration { fallthrough: rule.serve.clone(), ..configuration.clone() };
+        format!("{}: {}", clauses.join(" and "), excerpt(&serve.in_words(Aspect::Fallthrough)))
+    };
+    configuration.rules.iter().map(rule).collect()
+}
+
 fn value_in_words(configuration: &Configuration, variation: i64) -> Option<String> {
     let value = configuration.variations.get(usize::try_from(variation).ok()?)?;
-    Some(crate::ui::harmless::excerpt(&value.0.to_string()))
+    Some(excerpt(&value.0.to_string()))
 }
 
 /// The flags that require this one, by every full copy of the environment; filter copies have fewer.

@@ -72,9 +72,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     if context.output.wants_json() {
         context.output.json(&shown);
     } else {
-        context.output.report(&report::text(&shown, now));
+        context.output.report(&report::text(&shown, &environment, now));
     }
-    context.output.say(&report::verdict(&shown, &environment, now));
     Ok(ended(&views))
 }
 

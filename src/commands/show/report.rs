@@ -32,11 +32,14 @@ use crate::ui::words::list_some;
 /// The most values of a flag that are shown.
 const VARIATIONS_MAX: usize = 20;
 
+/// The most rules that are told; how many there are stands above them.
+const RULES_MAX: usize = 20;
+
 /// The most dependants that are named.
 const NAMED_MAX: usize = 20;
 
-/// Everything but the verdict.
-pub(super) fn text(shown: &Shown, now: Timestamp) -> String {
+/// Everything, the verdict last.
+pub(super) fn text(shown: &Shown, environment: &Environment, now: Timestamp) -> String {
     let mut parts = vec![headline(shown)];
     if !shown.aspects.is_empty() {
         parts.push(aspects(shown).to_string());
@@ -57,6 +60,7 @@ pub(super) fn text(shown: &Shown, now: Timestamp) -> String {
     if !shown.playback.is_empty() {
         parts.push(format!("{}\n{}", paint(STRONG, "CHANGES in this playback"), playback(&shown.playback, now)));
     }
+    parts.push(verdict(shown, environment, now));
     parts.join("\n\n")
 }
 
@@ -108,7 +112,7 @@ fn aspects(shown: &Shown) -> Table {
         let words = match aspect {
             Aspect::Variations => {
                 let value =
-                    |(index, value): (usize, &serde_json::Value)| format!("{index} {}", excerpt(&value.to_string()));
+                    |(index, value): (usize, &serde_json::Value)| format!("{index} = {}", excerpt(&value.to_string()));
                 list_some(&shown.variations.iter().enumerate().map(value).collect::<Vec<_>>(), VARIATIONS_MAX)
             }
             Aspect::Prerequisites if !shown.requires.is_empty() => {
@@ -122,9 +126,15 @@ fn aspects(shown: &Shown) -> Table {
                 };
                 list_some(&shown.requires.iter().map(required).collect::<Vec<_>>(), NAMED_MAX)
             }
+            Aspect::Targets if !shown.targets.is_empty() => list_some(&shown.targets, NAMED_MAX),
             _ => harmless(words).into_owned(),
         };
         table.row([aspect.to_string(), words]);
+        if *aspect == Aspect::Rules {
+            for (place, rule) in shown.rules.iter().enumerate().take(RULES_MAX) {
+                table.row([String::new(), format!("{}. if {rule}", place + 1)]);
+            }
+        }
     }
     table
 }
@@ -266,7 +276,7 @@ fn playback(files: &[FileShown], now: Timestamp) -> Table {
 }
 
 /// One line, and what to type next.
-pub(super) fn verdict(shown: &Shown, environment: &Environment, now: Timestamp) -> String {
+fn verdict(shown: &Shown, environment: &Environment, now: Timestamp) -> String {
     let place = format!("-p {} -e {}", environment.project, environment.key);
     let flag = &shown.flag;
     let named = |wanted: &dyn Fn(&CopyShown) -> bool| -> Vec<String> {
@@ -287,6 +297,11 @@ pub(super) fn verdict(shown: &Shown, environment: &Environment, now: Timestamp) 
         format!(" NOT what its store holds is served by {}.", list(&relays))
     };
     let Some(override_) = &shown.override_ else {
+        if shown.copies.iter().all(|copy| !counts(copy) || copy.told.state == State::Deleted) {
+            return format!(
+                "{flag} is deleted in LaunchDarkly: its code serves its own default, and rc does not change it.{seen}"
+            );
+        }
         let others = named(&|copy| counts(copy) && (!copy.differs.is_empty() || copy.told.state == State::Missing));
         if others.is_empty() {
             return format!("{flag} is not overridden.{seen}{relays}");
