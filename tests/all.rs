@@ -4,10 +4,14 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod architecture;
+mod documents;
 mod drill;
+mod flags;
 mod help;
 mod launchdarkly;
+mod log;
 mod relay;
 mod settings;
+mod show;
 mod store;
 mod support;

@@ -29,8 +29,10 @@ struct Alike<'j> {
 /// One line a change; more where its flags came to different things.
 pub(super) fn table(journal: &Journal, now: Timestamp) -> String {
     let mut table = Table::new();
-    let heading = ["TIME", "WHO", "ENVIRONMENT", "FLAG", "WHAT", "OUTCOME", "CHANGE", "WHY"];
-    table.row(heading.map(|heading| paint(FAINT, heading)));
+    let several = only_environment(journal).is_none();
+    let mut heading = vec!["TIME", "WHO", "ENVIRONMENT", "FLAG", "WHAT", "OUTCOME", "CHANGE", "WHY"];
+    heading.retain(|heading| several || *heading != "ENVIRONMENT");
+    table.row(heading.into_iter().map(|heading| paint(FAINT, heading)));
     for change in &journal.changes {
         for alike in alike(change) {
             let mut why: Vec<String> = change.incident.iter().map(|incident| excerpt(incident)).collect();
@@ -39,19 +41,26 @@ pub(super) fn table(journal: &Journal, now: Timestamp) -> String {
                 let word = if expires <= now { "expired" } else { "expires" };
                 format!("{word} {}", time::short(expires, change.at.unwrap_or(now)))
             }));
-            table.row([
-                change.at.map(time::full).unwrap_or_else(|| "?".to_owned()),
-                who(change),
-                harmless(&alike.environment.to_string()).into_owned(),
+            let mut row = vec![change.at.map(time::full).unwrap_or_else(|| "?".to_owned()), who(change)];
+            row.extend(several.then(|| harmless(&alike.environment.to_string()).into_owned()));
+            row.extend([
                 list_some(&alike.flags, FLAGS_MAX),
                 excerpt(alike.what),
                 excerpt(alike.outcome),
                 change.digits.clone(),
                 why.join(" "),
             ]);
+            table.row(row);
         }
     }
     table.to_string()
+}
+
+/// The environment, where all that is listed belongs to one; the verdict names it.
+fn only_environment(journal: &Journal) -> Option<&Environment> {
+    let mut environments = journal.changes.iter().flat_map(|change| &change.edits).map(|edit| &edit.environment);
+    let first = environments.next()?;
+    environments.all(|other| other == first).then_some(first)
 }
 
 fn who(change: &ChangeTold) -> String {
@@ -96,6 +105,9 @@ pub(super) fn notices(journal: &Journal) -> Vec<String> {
 /// How many changes, and what to do where there is none.
 pub(super) fn verdict(journal: &Journal, wanted: &Wanted<'_>) -> String {
     let mut verdict = count(journal.changes.len(), "change");
+    if let Some(environment) = only_environment(journal) {
+        verdict.push_str(&format!(" in {environment}"));
+    }
     if journal.left_out > 0 {
         verdict.push_str(&format!("; {} not listed (-n)", count(journal.left_out, "older one")));
     }

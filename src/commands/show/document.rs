@@ -353,7 +353,8 @@ fn required_by(looked: &Looked<'_>, configuration: Option<&Configuration>) -> Ve
     for view in looked.views.iter().filter(|view| !view.chosen.is_filter_copy) {
         let Ok(reading) = &view.reading else { continue };
         for (key, flag) in &reading.flags {
-            let Some(Ok(record)) = flag.record.as_deref().map(Record::parse) else { continue };
+            let Some(bytes) = flag.record.as_deref().filter(|bytes| may_name(bytes, looked.flag)) else { continue };
+            let Ok(record) = Record::parse(bytes) else { continue };
             for dependant in preview::dependants(looked.flag, [(key, &record)]) {
                 let value = configuration.and_then(|known| value_in_words(known, dependant.variation));
                 let value = value.unwrap_or_else(|| format!("variation {}", dependant.variation));
@@ -363,6 +364,12 @@ fn required_by(looked: &Looked<'_>, configuration: Option<&Configuration>) -> Ve
         }
     }
     found.into_values().collect()
+}
+
+/// Whether a record may name that flag; there may be 20,000 of them, and reading one costs a hundred times as much. A
+/// key can hide in a JSON text only behind a backslash.
+fn may_name(bytes: &[u8], flag: &FlagKey) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.contains(flag.as_str()) || text.contains('\\'))
 }
 
 fn shown_override(override_: &Override, looked: &Looked<'_>) -> OverrideShown {

@@ -48,8 +48,14 @@ pub(super) fn text(shown: &Shown, environment: &Environment, now: Timestamp) -> 
     parts.extend(shown.override_.as_ref().map(|override_| overridden(override_, now)));
     parts.extend(ended(shown, now));
     if !shown.required_by.is_empty() {
+        let is_off = shown.copies.iter().any(|copy| copy.told.state == State::Off);
         let told = |one: &super::document::Requiring| {
-            format!("{} (to be {}{})", one.flag, one.value, if one.on { "" } else { "; is off itself" })
+            let now = match (one.on, is_off) {
+                (false, _) => "; is off itself",
+                (true, true) => "; NOT met where this flag is off",
+                (true, false) => "",
+            };
+            format!("{} (to be {}{now})", one.flag, one.value)
         };
         let told: Vec<String> = shown.required_by.iter().map(told).collect();
         parts.push(format!("{}  {}", paint(STRONG, "REQUIRED BY"), list_some(&told, NAMED_MAX)));
@@ -309,7 +315,8 @@ fn verdict(shown: &Shown, environment: &Environment, now: Timestamp) -> String {
         return format!("{flag} is not overridden, and not the same in {}.{seen}{relays}", list(&others));
     };
     let held = named(&|copy| copy.written_by == Some(Author::Override));
-    let lost = named(&|copy| counts(copy) && copy.written_by != Some(Author::Override));
+    let there = |copy: &CopyShown| counts(copy) && copy.told.state != State::Missing;
+    let lost = named(&|copy| there(copy) && copy.written_by != Some(Author::Override));
     let mut line =
         format!("{flag} is overridden in {}", if held.is_empty() { "no store".to_owned() } else { list(&held) });
     if !lost.is_empty() {
@@ -325,7 +332,9 @@ fn verdict(shown: &Shown, environment: &Environment, now: Timestamp) -> String {
         }
         OverrideState::InForce | OverrideState::AwaitingApproval { .. } => {
             line.push_str(&format!("; owed to LaunchDarkly.{seen}{relays}"));
-            if !lost.is_empty() || !silent.is_empty() {
+            // A colleague's change can only be resumed where its file is.
+            let is_here = shown.playback.iter().any(|file| file.digits == override_.mark.digits);
+            if is_here && (!lost.is_empty() || !silent.is_empty()) {
                 next.push(format!("Again everywhere:         rc update --resume {}", override_.mark.digits));
             }
             next.push(format!("LaunchDarkly is back:     rc replay {place} -f {flag}"));
