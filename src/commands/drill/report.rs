@@ -159,7 +159,12 @@ pub fn step(step: &Step) -> String {
     table.row(["", "looked at", "expected", "saw"]);
     for check in &step.checks {
         let what = check.what.clone();
-        table.row([mark(check.held()), what, harmless(&check.expected).into_owned(), harmless(&check.saw)]);
+        table.row([
+            mark(check.held()),
+            what,
+            harmless(&check.expected).into_owned(),
+            harmless(&check.saw).into_owned(),
+        ]);
     }
     if !step.checks.is_empty() {
         lines.push(table.to_string());
@@ -188,12 +193,7 @@ fn mark(held: bool) -> String {
 pub fn verdict(steps: &[Step], planned: usize, held: bool, took: std::time::Duration) -> String {
     let mut table = Table::new();
     for step in steps {
-        table.row([
-            format!("{:>2}", step.number),
-            step.title.to_owned(),
-            time::duration(step.took),
-            mark(step.held()),
-        ]);
+        table.row([format!("{:>2}", step.number), step.title.to_owned(), time::duration(step.took), mark(step.held())]);
     }
     let not_held: Vec<&Step> = steps.iter().filter(|step| !step.held()).collect();
     let mut lines = vec![String::new(), table.to_string(), String::new()];
@@ -217,7 +217,8 @@ pub fn opening(stage: &Stage) -> String {
     table.row(["LaunchDarkly", &format!("simulated, at {}; environment shop/production", stage.launchdarkly_url())]);
     table.row(["store", &stage.store_told()]);
     table.row(["homes", &format!("anna and bob, in {}", stage.folder().display())]);
-    let mut lines = vec!["A rehearsal of an outage. Nothing of yours is read or changed.".to_owned(), table.to_string()];
+    let mut lines =
+        vec!["A rehearsal of an outage. Nothing of yours is read or changed.".to_owned(), table.to_string()];
     if stage.redis_version().is_none() {
         lines.push(
             "With a flag file nothing has prefixes, nothing says that the store was filled, and SDKs that watch the\n\

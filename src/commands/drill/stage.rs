@@ -17,7 +17,6 @@ use super::raw;
 use super::raw::Content;
 use super::raw::RawStore;
 use super::raw::Trouble;
-use super::redis_server::NoServer;
 use super::redis_server::RedisServer;
 use crate::drill::launchdarkly::Control;
 use crate::drill::launchdarkly::Options;
@@ -281,9 +280,7 @@ fn shape(flag: &Value, values: &[Value]) -> String {
 
 /// The account of the rehearsal: one environment, in which flags with the tag `money` need an approval.
 fn seed() -> Result<Seed, Failure> {
-    let flag = |on: bool, version: u64| {
-        json!({ "variations": [true, false], "environments": { "production": { "on": on, "version": version } } })
-    };
+    let flag = |on: bool, version: u64| json!({ "variations": [true, false], "environments": { "production": { "on": on, "version": version } } });
     let mut refunds = flag(true, 5);
     refunds["tags"] = json!(["money"]);
     let banner = json!({

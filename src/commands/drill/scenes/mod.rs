@@ -5,14 +5,14 @@
 mod outage;
 mod return_;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 
 use super::judgement::Step;
 use super::raw::Trouble;
 use super::stage::Stage;
 
 /// A step that is being played: an error is the drill's own trouble.
-pub type Played<'p> = BoxFuture<'p, Result<(), Trouble>>;
+pub type Played<'p> = LocalBoxFuture<'p, Result<(), Trouble>>;
 
 /// A step to play.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,6 @@ use tokio::net::TcpStream;
 
 use super::super::judgement::Step;
 use super::super::raw::Content;
-use super::super::raw::Trouble;
 use super::super::stage::Stage;
 use super::super::stage::listed;
 use super::Played;
@@ -221,9 +220,10 @@ fn differing(before: &Content, now: &Content) -> String {
 
 /// Whether checkout's text is the one before with just these replacements.
 fn bytes(before: &Content, now: &Content, replaced: &[(&str, &str)]) -> &'static str {
-    let expected = before.records.get("checkout").map(|text| {
-        replaced.iter().fold(text.clone(), |text, (from, to)| text.replacen(from, to, 1))
-    });
+    let expected = before
+        .records
+        .get("checkout")
+        .map(|text| replaced.iter().fold(text.clone(), |text, (from, to)| text.replacen(from, to, 1)));
     if expected.is_some() && expected.as_ref() == now.records.get("checkout") { "unchanged" } else { "changed" }
 }
 

@@ -201,9 +201,9 @@ fn search(stage: &Stage) -> Result<String, Trouble> {
 /// Which of the words that matter stand in the comment of checkout's patch.
 fn comment(stage: &Stage, first: u64) -> String {
     let received = stage.control().received();
-    let patch = received.iter().find(|request| {
-        request.number >= first && request.method == "PATCH" && request.path.contains("/checkout")
-    });
+    let patch = received
+        .iter()
+        .find(|request| request.number >= first && request.method == "PATCH" && request.path.contains("/checkout"));
     let body = patch.map(|patch| patch.json()).unwrap_or_default();
     let comment = body.get("comment").and_then(Value::as_str).unwrap_or_default();
     listed(["anna", "double charges"].into_iter().filter(|word| comment.contains(word)).map(ToOwned::to_owned))
@@ -216,5 +216,7 @@ fn refusals(stage: &Stage, first: u64) -> String {
     let twice = since.windows(2).find(|pair| {
         matches!(pair, [one, other] if one.status == Some(429) && other.status == Some(429) && one.path == other.path)
     });
-    twice.and_then(|pair| pair.last()).map_or("never".to_owned(), |request| format!("{} {}", request.method, request.path))
+    twice
+        .and_then(|pair| pair.last())
+        .map_or("never".to_owned(), |request| format!("{} {}", request.method, request.path))
 }
