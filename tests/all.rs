@@ -16,3 +16,4 @@ mod settings;
 mod show;
 mod store;
 mod support;
+mod update;

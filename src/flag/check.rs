@@ -13,7 +13,7 @@ const SHOWN_MAX: usize = 40;
 
 /// What a reader would stumble over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {problem}", if path.is_empty() { "the record" } else { path.as_str() })]
+#[error("{} {problem}", if path.is_empty() { "the record".to_owned() } else { format!("\"{path}\"") })]
 pub struct Unreadable {
     /// Where it stands, such as `on` or `rules[0].clauses[1].op`.
     pub path: String,
@@ -111,16 +111,16 @@ mod tests {
     #[test]
     fn says_where_and_what_in_plain_words() {
         for (text, expected) in [
-            (r#"{"on":"off"}"#, r#"on: is the text "off", not true or false"#),
-            (r#"{"on":null}"#, "on: is null, not true or false"),
-            (r#"{"fallthrough":null}"#, "fallthrough: is null, not an object"),
-            (r#"{"version":"7"}"#, r#"version: is the text "7", not a number"#),
-            (r#"{"samplingRatio":null}"#, "samplingRatio: is null, not a number"),
-            (r#"{"targets":[{"values":["a",1]}]}"#, "targets[0].values[1]: is the number 1, not a text"),
-            (r#"{"rules":[{"clauses":[{},{"op":null}]}]}"#, "rules[0].clauses[1].op: is null, not a text"),
+            (r#"{"on":"off"}"#, r#""on" is the text "off", not true or false"#),
+            (r#"{"on":null}"#, r#""on" is null, not true or false"#),
+            (r#"{"fallthrough":null}"#, r#""fallthrough" is null, not an object"#),
+            (r#"{"version":"7"}"#, r#""version" is the text "7", not a number"#),
+            (r#"{"samplingRatio":null}"#, r#""samplingRatio" is null, not a number"#),
+            (r#"{"targets":[{"values":["a",1]}]}"#, r#""targets[0].values[1]" is the number 1, not a text"#),
+            (r#"{"rules":[{"clauses":[{},{"op":null}]}]}"#, r#""rules[0].clauses[1].op" is null, not a text"#),
             (
                 r#"{"fallthrough":{"rollout":{"variations":null}}}"#,
-                "fallthrough.rollout.variations: is null, not a list",
+                r#""fallthrough.rollout.variations" is null, not a list"#,
             ),
             (r#"{"prerequisites":[[]]}"#, "prerequisites[0]: is a list, not an object"),
             (r#"{"clientSideAvailability":[]}"#, "clientSideAvailability: is a list, not an object or null"),

@@ -188,8 +188,8 @@ mod tests {
             applied(r#"{"key":"$deleted","deleted":true,"version":9}"#, &off),
             "refused: the flag is deleted (a tombstone, version 9)"
         );
-        assert_eq!(applied(r#"{"on":"off"}"#, &off), r#"refused: on: is the text "off", not true or false"#);
-        assert_eq!(applied(r#"{"on":true,"salt":7}"#, &off), "refused: salt: is the number 7, not a text");
+        assert_eq!(applied(r#"{"on":"off"}"#, &off), r#"refused: "on" is the text "off", not true or false"#);
+        assert_eq!(applied(r#"{"on":true,"salt":7}"#, &off), r#"refused: "salt" is the number 7, not a text"#);
         let nowhere = [Instruction::TurnFlagOff, Instruction::UpdateOffVariation { variation: 2 }];
         assert_eq!(
             applied(r#"{"on":true,"variations":[1,2]}"#, &nowhere),

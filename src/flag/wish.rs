@@ -119,7 +119,7 @@ mod tests {
             r#""bronze" is not one of the flag's values: true, "silver""#
         );
         assert!(refusal(TIERS, &"x".repeat(9999)).len() < 200);
-        assert_eq!(refusal(r#"{"on":"off"}"#, "1"), r#"on: is the text "off", not true or false"#);
+        assert_eq!(refusal(r#"{"on":"off"}"#, "1"), r#""on" is the text "off", not true or false"#);
         assert_eq!(refusal(r#"{"deleted":true,"version":3}"#, "1"), "the flag is deleted (a tombstone, version 3)");
     }
 }

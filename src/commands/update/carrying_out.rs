@@ -70,8 +70,8 @@ pub struct Means<'a> {
     pub options: &'a Options,
     /// What the relays said about LaunchDarkly's absence.
     pub outage: &'a [OutageNote],
-    /// Targets that could not be read, by ground: recorded as refused, so that a resumption finishes them.
-    pub silent: &'a BTreeMap<usize, Vec<(Chosen, StoreError)>>,
+    /// Targets that could not be used, by ground, and why: recorded as refused, so that a resumption finishes them.
+    pub silent: &'a BTreeMap<usize, Vec<(Chosen, Outcome)>>,
 }
 
 /// The change's file, and what came of every write.
@@ -95,7 +95,7 @@ pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<Ca
         let intent = intent(undertaking, means);
         let (file, recorded) = means.playback.record(&intent, &all)?;
         let mut run = Run::new(undertaking, means, file);
-        run.note_silent();
+        run.note_left_out();
         run.write(&recorded).await;
         return run.finished();
     };
@@ -271,15 +271,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Targets that could not be read are part of the change all the same: it is not finished without them.
-    fn note_silent(&mut self) {
-        let silent = self.undertaking.parts.iter().enumerate().flat_map(|(place, part)| {
-            let silent = self.means.silent.get(&part.ground).into_iter().flatten();
-            silent.map(move |(chosen, error)| (place, chosen.target.clone(), Outcome::Failed(error.clone())))
-        });
-        let events: Vec<Event> = silent
-            .filter_map(|(part, target, outcome)| {
-                let edit = self.undertaking.parts.get(part)?.edit;
+    /// Notes why targets were left out.
+    fn note_left_out(&mut self) {
+        let events: Vec<Event> = self
+            .undertaking
+            .parts
+            .iter()
+            .flat_map(|part| left_out(self.means, part).into_iter().map(|left_out| (part.edit, left_out)))
+            .filter_map(|(edit, (target, outcome))| {
                 Some(Event { at: Timestamp::now(), edit, what: happened(&target, &outcome)? })
             })
             .collect();
@@ -287,6 +286,30 @@ impl<'a> Run<'a> {
             self.notes_failed.get_or_insert(error.into());
         }
     }
+}
+
+/// The targets that should have the edit and do not get it now: they are part of the change all the same, which is not
+/// finished without them. A deleted flag is none of them, nor one that a payload filter leaves out.
+fn left_out(means: Means<'_>, part: &Part) -> Vec<(Target, Outcome)> {
+    let silent = means.silent.get(&part.ground).into_iter().flatten();
+    let mut left_out: Vec<(Target, Outcome)> =
+        silent.map(|(chosen, outcome)| (chosen.target.clone(), outcome.clone())).collect();
+    let seen = means.grounds.get(part.ground).map(|ground| ground.seen.as_slice()).unwrap_or_default();
+    for (target, planned) in &part.plan.targets {
+        let is_filter_copy = seen.iter().any(|(chosen, _)| chosen.target == *target && chosen.is_filter_copy);
+        let is_left_out = match planned {
+            Planned::Write(_) | Planned::AlreadySo { .. } | Planned::Tombstone { .. } => false,
+            Planned::Missing => !is_filter_copy,
+            Planned::Damaged { .. }
+            | Planned::OverrideUnreadable(_)
+            | Planned::Unpatchable(_)
+            | Planned::Colleague(_) => true,
+        };
+        if is_left_out {
+            left_out.push((target.clone(), Outcome::of_plan(planned.clone())));
+        }
+    }
+    left_out
 }
 
 /// The changes that were known when the operator decided.
@@ -326,10 +349,9 @@ fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
             before: planned.write.before.clone(),
             after: planned.write.after.clone(),
         });
-        let silent = means.silent.get(&part.ground).into_iter().flatten();
-        let silent =
-            silent.map(|(chosen, _)| TargetIntent { target: chosen.target.clone(), before: None, after: None });
-        let targets = written.chain(silent).collect();
+        let left_out = left_out(means, part).into_iter();
+        let left_out = left_out.map(|(target, _)| TargetIntent { target, before: None, after: None });
+        let targets = written.chain(left_out).collect();
         let request =
             means.grounds.get(part.ground).map(|ground| request(undertaking, ground, part)).unwrap_or_default();
         EditIntent { request, targets }

@@ -25,7 +25,6 @@ use crate::commands::update::undertaking::Undertaking;
 use crate::error::Failure;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
-use crate::store::StoreError;
 
 /// What was read of every target, by environment.
 pub type Views = BTreeMap<Environment, Vec<TargetView>>;
@@ -72,7 +71,7 @@ pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit
         let views = views.get(&edit.environment).map(Vec::as_slice).unwrap_or_default();
         let seen: Vec<(Chosen, Seen)> = views
             .iter()
-            .filter(|view| is_usable(view))
+            .filter(|view| unusable(view).is_none())
             .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.flag)?)))
             .collect();
         let overridden = seen.iter().any(|(_, seen)| seen.own().is_some());
@@ -83,16 +82,21 @@ pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit
     join_all(edits.into_iter().map(of_edit)).await
 }
 
-fn is_usable(view: &TargetView) -> bool {
-    view.reading.as_ref().is_ok_and(|reading| reading.initialised)
+/// Why a target cannot be used whatever it holds of a flag; `None` if it can.
+fn unusable(view: &TargetView) -> Option<Outcome> {
+    match &view.reading {
+        Err(error) => Some(Outcome::Failed(error.clone())),
+        Ok(reading) if !reading.initialised => Some(Outcome::NotInitialised { flag_count: reading.flag_count }),
+        Ok(_) => None,
+    }
 }
 
-/// The targets that could not be read, for each edit.
-pub fn silent(grounds: &[Ground], views: &Views) -> BTreeMap<usize, Vec<(Chosen, StoreError)>> {
+/// The targets that could not be used whatever they hold, for each edit, and why.
+pub fn silent(grounds: &[Ground], views: &Views) -> BTreeMap<usize, Vec<(Chosen, Outcome)>> {
     let of_ground = |(place, ground): (usize, &Ground)| {
         let views = views.get(&ground.edit.environment).map(Vec::as_slice).unwrap_or_default();
-        let silent: Vec<(Chosen, StoreError)> =
-            views.iter().filter_map(|view| Some((view.chosen.clone(), view.reading.as_ref().err()?.clone()))).collect();
+        let silent: Vec<(Chosen, Outcome)> =
+            views.iter().filter_map(|view| Some((view.chosen.clone(), unusable(view)?))).collect();
         (place, silent)
     };
     grounds.iter().enumerate().map(of_ground).filter(|(_, silent)| !silent.is_empty()).collect()
@@ -130,12 +134,8 @@ fn nothing_planned() -> EditPlan {
 
 /// What a target came to without being written.
 fn outcome(view: &TargetView, plan: &EditPlan) -> Option<Outcome> {
-    match &view.reading {
-        Err(error) => Some(Outcome::Failed(error.clone())),
-        Ok(reading) if !reading.initialised => Some(Outcome::NotInitialised { flag_count: reading.flag_count }),
-        Ok(_) => {
-            let planned = plan.targets.iter().find(|(target, _)| *target == view.chosen.target);
-            planned.map(|(_, planned)| Outcome::of_plan(planned.clone()))
-        }
-    }
+    unusable(view).or_else(|| {
+        let planned = plan.targets.iter().find(|(target, _)| *target == view.chosen.target);
+        planned.map(|(_, planned)| Outcome::of_plan(planned.clone()))
+    })
 }

@@ -37,6 +37,7 @@ use crate::change::event::Happened;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::change::update::Options;
+use crate::commands::targets::Chosen;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::flag::key::Environment;
@@ -177,8 +178,10 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let report = Report::new(context, &grounds, &surroundings, now);
     if arguments.dry_run || undertakings.iter().all(|undertaking| undertaking.writes().is_empty()) {
         // A change of which nothing could be read is written down: --resume finishes it when the stores are back.
-        let nobody_answered = grounds.iter().all(|ground| ground.seen.is_empty()) && !arguments.dry_run;
-        if !nobody_answered {
+        let is_silent = |(_, outcome): &(Chosen, Outcome)| matches!(outcome, Outcome::Failed(_));
+        let nobody_answered =
+            grounds.iter().all(|ground| ground.seen.is_empty()) && silent.values().flatten().any(is_silent);
+        if !nobody_answered || arguments.dry_run {
             let results = ground::results(&grounds, &undertakings, &views, Vec::new());
             return Ok(report.nothing_written(&results, arguments.dry_run));
         }
