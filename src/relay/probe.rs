@@ -173,6 +173,13 @@ impl Watch {
         }
     }
 
+    /// The newest record of a flag that came because something changed, and not because we connected.
+    pub fn broadcast(&self, flag: &FlagKey) -> Option<Served> {
+        let progress = self.progress.borrow();
+        let all = progress.flags.get(flag)?;
+        all.iter().rev().find(|received| !received.at_connecting)?.served.clone().filter(|served| !served.deleted)
+    }
+
     /// What the connection has of a flag now: `None` before it stands, `Some(None)` if the relay does not know the flag.
     pub fn has(&self, flag: &FlagKey) -> Option<Option<Served>> {
         let progress = self.progress.borrow();
