@@ -4,11 +4,16 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod architecture;
+mod documents;
 mod drill;
+mod flags;
 mod help;
 mod launchdarkly;
+mod log;
 mod relay;
+mod replay;
 mod settings;
+mod show;
 mod store;
 mod support;
 mod update;

@@ -25,6 +25,12 @@ impl ChangeId {
         text[text.len() - 4..].to_owned()
     }
 
+    /// When it was made, by the clock of the machine that made it, in milliseconds since 1970.
+    pub fn made_at_ms(&self) -> Option<u64> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Some(seconds.saturating_mul(1_000).saturating_add(u64::from(nanoseconds / 1_000_000)))
+    }
+
     /// Whether `digits` (any number of them) are the end of this id. Hyphens do not count.
     pub fn ends_with(&self, digits: &str) -> bool {
         let wanted: String = digits.chars().filter(|character| *character != '-').collect();

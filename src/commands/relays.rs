@@ -75,12 +75,30 @@ impl Configurations {
         for path in &settings.relay_config {
             all.push(load(path).await?);
         }
-        let variables = settings.relay_variables.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
-        let from_variables = RelayConfiguration::from_variables(variables).map_err(Failure::from)?;
-        if !from_variables.environments.is_empty() || from_variables.auto_config.is_some() {
-            all.push(from_variables);
-        }
+        all.extend(from_variables(settings)?);
         Ok(Self { all })
+    }
+
+    /// As [`Configurations::read`], for those who look at everything: what can be read, and why the rest cannot.
+    pub async fn read_what_can_be(settings: &Settings) -> (Self, Vec<Failure>) {
+        let mut all = Vec::new();
+        let mut failures = Vec::new();
+        for path in &settings.relay_config {
+            match load(path).await {
+                Ok(configuration) => all.push(configuration),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        match from_variables(settings) {
+            Ok(configuration) => all.extend(configuration),
+            Err(failure) => failures.push(failure),
+        }
+        (Self { all }, failures)
+    }
+
+    /// All of them, in the order in which they were named.
+    pub fn all(&self) -> &[RelayConfiguration] {
+        &self.all
     }
 
     /// Where the relays' configuration says that `environment` is kept. Sections that name the project go before those
@@ -118,7 +136,7 @@ impl Configurations {
 
     /// The configuration that a relay runs with: the one that names what its status names; with one relay and one
     /// configuration, that one.
-    fn of_relay(&self, status: Option<&RelayStatus>, only_relay: bool) -> Option<&RelayConfiguration> {
+    pub fn of_relay(&self, status: Option<&RelayStatus>, only_relay: bool) -> Option<&RelayConfiguration> {
         let named = |configuration: &&RelayConfiguration| {
             status.is_some_and(|status| {
                 status.environments.iter().any(|entry| configuration.behind(&entry.key).is_some())
@@ -142,6 +160,14 @@ fn best_matches<'c>(
     let matches = configuration.matches(environment);
     let certain: Vec<_> = matches.iter().copied().filter(|section| section.names_project(environment)).collect();
     if certain.is_empty() { matches } else { certain }
+}
+
+/// What the relay's own variables configure, if they configure anything.
+fn from_variables(settings: &Settings) -> Result<Option<RelayConfiguration>, Failure> {
+    let variables = settings.relay_variables.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+    let configuration = RelayConfiguration::from_variables(variables).map_err(Failure::from)?;
+    let is_one = !configuration.environments.is_empty() || configuration.auto_config.is_some();
+    Ok(is_one.then_some(configuration))
 }
 
 async fn load(path: &Path) -> Result<RelayConfiguration, Failure> {

@@ -17,6 +17,7 @@ use crate::change::seen::Seen;
 use crate::change::target::Label;
 use crate::change::target::Target;
 use crate::commands::targets::Chosen;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::store::FlagReading;
 use crate::store::PrefixFound;
@@ -26,6 +27,9 @@ use crate::store::StoreError;
 
 /// The stores of this run, in the order in which they were named.
 pub type Stores = [Arc<dyn Store>];
+
+/// Ended marks, by change.
+type Ended = BTreeMap<ChangeId, Vec<EndedMark>>;
 
 /// What one target holds, or why that is not known.
 #[derive(Debug)]
@@ -131,6 +135,48 @@ pub async fn standing(stores: &Stores, views: &[TargetView], flag: &FlagKey) -> 
     }))
     .await;
     merge::merged(&seen)
+}
+
+/// What holds for every flag that any target overrides: as [`standing`], with one question to each target for all of
+/// them. An override that says it belongs to another flag or environment counts for nothing.
+pub async fn standings(
+    stores: &Stores,
+    views: &[TargetView],
+    environment: &Environment,
+) -> BTreeMap<FlagKey, Standing> {
+    let overrides = |view: &'_ TargetView| -> BTreeMap<FlagKey, Override> {
+        let read = view.reading.as_ref().map(|reading| &reading.flags).ok();
+        let own = |(flag, found): (&FlagKey, &FlagReading)| {
+            let parsed = found.override_.as_ref()?.parsed.as_ref().ok()?;
+            (parsed.environment == *environment && parsed.flag == *flag).then(|| (flag.clone(), parsed.clone()))
+        };
+        read.into_iter().flatten().filter_map(own).collect()
+    };
+    let found: Vec<(&Target, BTreeMap<FlagKey, Override>)> =
+        views.iter().filter(|view| view.reading.is_ok()).map(|view| (&view.chosen.target, overrides(view))).collect();
+    let of_all = found.iter().flat_map(|(_, overrides)| overrides.values());
+    let changes: BTreeSet<ChangeId> = of_all.flat_map(|override_| override_.changes.iter().copied()).collect();
+    if changes.is_empty() {
+        return BTreeMap::new();
+    }
+    let changes: Vec<ChangeId> = changes.into_iter().collect();
+    let ended = join_all(found.iter().map(|(target, _)| async {
+        match store_of(stores, target) {
+            Some(store) => store.ended(&target.prefix, &changes).await.unwrap_or_default(),
+            None => BTreeMap::new(),
+        }
+    }))
+    .await;
+    let flags: BTreeSet<&FlagKey> = found.iter().flat_map(|(_, overrides)| overrides.keys()).collect();
+    let said = |flag: &FlagKey| -> Vec<merge::Said> {
+        let of = |((target, overrides), ended): (&(&Target, BTreeMap<FlagKey, Override>), &Ended)| {
+            let marks = ended.iter().flat_map(|(change, marks)| marks.iter().map(|mark| (*change, mark.clone())));
+            let marks = marks.filter(|(_, mark)| mark.flag == *flag).collect();
+            ((*target).clone(), overrides.get(flag).cloned(), marks)
+        };
+        found.iter().zip(&ended).map(of).collect()
+    };
+    flags.into_iter().map(|flag| (flag.clone(), merge::merged(&said(flag)))).collect()
 }
 
 /// The ended marks of `changes` for one flag in one target.

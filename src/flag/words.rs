@@ -7,6 +7,7 @@ use crate::flag::aspect::Aspect;
 use crate::flag::configuration::Configuration;
 use crate::flag::configuration::Serve;
 use crate::flag::configuration::Share;
+use crate::flag::preview::Serves;
 
 /// The most characters of a value that are shown in a table.
 const SHOWN_VALUE_MAX: usize = 40;
@@ -51,6 +52,18 @@ impl Configuration {
             }
             Serve::Measured => "a guarded rollout".to_owned(),
             Serve::Nothing => "nothing".to_owned(),
+        }
+    }
+}
+
+impl Serves {
+    /// What contexts get, in few words for a table: `false`, `depends, else "silver"`, `the code's own default`.
+    pub fn in_words(&self) -> String {
+        match self {
+            Serves::Everybody(value) => shortened(&value.to_string()),
+            Serves::CodeDefault => "the code's own default".to_owned(),
+            Serves::Depends(Some(value)) => format!("depends, else {}", shortened(&value.to_string())),
+            Serves::Depends(None) => "depends".to_owned(),
         }
     }
 }

@@ -26,6 +26,54 @@ use crate::playback::name;
 use crate::playback::writing;
 use crate::playback::writing::AppendError;
 
+/// A file, and the writes that it is to tell of: for each the edit, and its place among all.
+#[derive(Debug)]
+pub struct Telling<'f> {
+    /// The file.
+    pub file: &'f mut ChangeFile,
+    /// Edits of it, and places of writes.
+    pub writes: Vec<(EditIndex, usize)>,
+}
+
+/// As [`ChangeFile::record_writes`] for many changes at once, with one sync of each file.
+///
+/// # Errors
+/// As [`ChangeFile::record_writes`], and if a write is told of in none of the files. Then nothing may be written.
+pub fn record_writes_in<'w>(
+    files: &mut [Telling<'_>],
+    writes: &'w [Write],
+    now: Timestamp,
+) -> Result<Recorded<'w>, PlaybackError> {
+    let mut told = vec![false; writes.len()];
+    for (telling, (edit, place)) in
+        files.iter().flat_map(|telling| telling.writes.iter().map(move |write| (telling, *write)))
+    {
+        let Some(write) = writes.get(place) else { continue };
+        if telling.file.flags.get(edit) != Some(&write.flag) {
+            return Err(untold(write));
+        }
+        if let Some(told) = told.get_mut(place) {
+            *told = true;
+        }
+    }
+    if let Some((write, _)) = writes.iter().zip(&told).find(|(_, told)| !**told) {
+        return Err(untold(write));
+    }
+    Recorded::once(writes, |writes| {
+        for telling in files {
+            let event = |(edit, place): &(EditIndex, usize)| {
+                let write = writes.get(*place)?;
+                let (target, before) = (write.target.clone(), write.before.clone());
+                let what = Happened::Writing { target, before, after: write.after.clone() };
+                Some(Event { at: now, edit: *edit, what })
+            };
+            let events: Vec<Event> = telling.writes.iter().filter_map(event).collect();
+            telling.file.note(&events, Syncing::Now)?;
+        }
+        Ok(())
+    })
+}
+
 /// When an event must be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syncing {

@@ -20,6 +20,8 @@ mod writing;
 
 pub use change_file::ChangeFile;
 pub use change_file::Syncing;
+pub use change_file::Telling;
+pub use change_file::record_writes_in;
 pub use contents::Glimpse;
 pub use contents::NotUnderstood;
 pub use disk::Disk;

@@ -2,3 +2,4 @@
 
 pub mod rc;
 pub mod redis;
+pub mod shop;

@@ -3,6 +3,7 @@
 //! began it, on this machine or on a colleague's.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::change::edit::Change;
 use crate::change::edit::ChangeKind;
@@ -22,6 +23,8 @@ use crate::change::update::Here;
 use crate::change::update::Options;
 use crate::change::update::course::Course;
 use crate::commands::targets::Chosen;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
 use crate::playback::LoadedFile;
 use crate::playback::Playback;
 use crate::playback::PlaybackError;
@@ -143,13 +146,18 @@ fn finish(
 }
 
 fn names_all(change: &Change, grounds: &[Ground], places: &[usize]) -> bool {
-    let edits = places.iter().filter_map(|place| grounds.get(*place)).map(|ground| &ground.edit);
-    let mut all = edits.map(|edit| position(change, edit));
-    all.all(|place| place.is_some())
+    let positions = positions(change);
+    let mut edits = places.iter().filter_map(|place| grounds.get(*place)).map(|ground| &ground.edit);
+    edits.all(|edit| positions.contains_key(&place_of(edit)))
 }
 
-fn position(change: &Change, edit: &Edit) -> Option<EditIndex> {
-    change.edits.iter().position(|other| other.environment == edit.environment && other.flag == edit.flag)
+/// The places of a change's edits: looked up for each of them, and there may be thousands.
+fn positions(change: &Change) -> HashMap<(&Environment, &FlagKey), EditIndex> {
+    change.edits.iter().enumerate().map(|(place, edit)| (place_of(edit), place)).collect()
+}
+
+fn place_of(edit: &Edit) -> (&Environment, &FlagKey) {
+    (&edit.environment, &edit.flag)
 }
 
 fn change(grounds: &[Ground], places: &[usize], id: ChangeId, kind: ChangeKind, motive: Motive) -> Change {
@@ -167,9 +175,10 @@ fn undertake(
     let used: Vec<(usize, &Ground)> = places.iter().filter_map(|place| Some((*place, grounds.get(*place)?))).collect();
     let seen: Vec<EditSeen<'_>> = used.iter().map(|(_, ground)| edit_seen(ground)).collect();
     let plan = update::plan(change.id, &change.motive, options, &seen);
+    let positions = positions(&change);
     let parts = used.iter().zip(plan.edits).map(|((place, ground), plan)| Part {
         ground: *place,
-        edit: position(&change, &ground.edit).unwrap_or(*place),
+        edit: positions.get(&place_of(&ground.edit)).copied().unwrap_or(*place),
         plan,
     });
     let parts = parts.collect();

@@ -1,0 +1,106 @@
+//! `rc drill`: a whole outage, rehearsed. It sets a stage of its own (`stage`), plays one step after another (`scenes`)
+//! with the commands' own code (`operator`), looks at what came of it without them (`raw`), judges (`judgement`) and
+//! tells (`report`). Nothing of the operator's own is read or changed.
+
+mod judgement;
+mod operator;
+mod raw;
+mod redis_server;
+mod report;
+mod scenes;
+mod stage;
+
+use std::io;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use super::Context;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::error::Kind;
+use crate::ui::output::Output;
+use judgement::Step;
+use report::Report;
+use report::StepReport;
+use report::StoreReport;
+use stage::Stage;
+
+/// Rehearse an outage against a simulated LaunchDarkly
+///
+/// Plays an outage from the kill switch to full agreement with the commands' own code, on a redis-server of its own (on
+/// a flag file where none is on the path), and says for each step what was done, expected and seen. Reads and changes
+/// nothing of yours. Exit code 0 only if every step held. With --json it prints one object: held, store, milliseconds,
+/// kept, and the steps with did, checks, broken and held.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Keep the temporary folder with both homes, to look at their playback
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Where the machine has no place for it (no temporary folder, no port), where it is interrupted, or where what it
+/// started does not end.
+pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let interrupted = interruption().map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
+    tokio::select! {
+        // All that was started ends as its owner goes: server, LaunchDarkly, folder.
+        name = interrupted => Err(Failure::new(Kind::Other, format!("the rehearsal was ended by {name}"))),
+        ended = rehearse(&arguments, context.output) => ended,
+    }
+}
+
+async fn rehearse(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let mut stage = Stage::set().await?;
+    output.report(&report::opening(&stage));
+    let mut steps: Vec<Step> = Vec::new();
+    for scene in scenes::ALL {
+        let mut step = Step::begun(steps.len() + 1, scene.title, Timestamp::now());
+        let start = Instant::now();
+        step.broken = (scene.play)(&mut stage, &mut step).await.err();
+        step.took = start.elapsed();
+        output.report(&report::step(&step));
+        steps.push(step);
+    }
+    let held = judgement::all_held(&steps, scenes::ALL.len());
+    let (version, told) = (stage.redis_version().map(ToOwned::to_owned), stage.store_told());
+    let kept = stage.strike(arguments.keep).await;
+    let kept = kept.map_err(|error| not_cleared(&error))?.map(|folder| folder.display().to_string());
+    let took = began.elapsed();
+    if output.wants_json() {
+        let kind = if version.is_some() { "redis" } else { "file" };
+        let store = StoreReport { kind, version: version.as_deref(), told };
+        let steps = steps.iter().map(StepReport::of).collect();
+        output.json(&Report { held, store, milliseconds: took.as_millis(), steps, kept });
+    } else {
+        output.report(&report::verdict(&steps, scenes::ALL.len(), held, took));
+        if let Some(folder) = kept {
+            output.say(&format!("Kept: {folder}"));
+        }
+    }
+    Ok(if held { ExitCode::Done } else { ExitCode::Failure })
+}
+
+fn not_cleared(error: &io::Error) -> Failure {
+    Failure::new(Kind::Other, "the rehearsal did not clear up behind itself").cause(error.to_string())
+}
+
+/// Waits for a signal that asks for the end, and names it.
+fn interruption() -> io::Result<impl Future<Output = &'static str>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "a signal (TERM)",
+            _ = hangup.recv() => "a signal (HUP)",
+        }
+    })
+}

@@ -1,0 +1,222 @@
+//! From LaunchDarkly's return to full agreement.
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::super::judgement::Step;
+use super::super::raw::Trouble;
+use super::super::stage::Stage;
+use super::super::stage::flag_key;
+use super::super::stage::listed;
+use super::Played;
+use crate::drill::launchdarkly::Limits;
+
+/// Who works in LaunchDarkly itself.
+const CAROL: &str = "carol";
+
+/// Requests of one kind that LaunchDarkly takes in a window of half a second, in the step with a rate limit.
+const LIMIT: u64 = 6;
+
+/// What colleagues do in LaunchDarkly's own pages, which somebody always reaches.
+pub fn meanwhile<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        step.tell("carol, in LaunchDarkly: a new rule for search-v2; everybody gets \"silver\" of pricing-tier.");
+        let on = variation(stage, "search-v2", 0)?;
+        let rule = json!({ "kind": "addRule", "variationId": on, "clauses": [
+            { "contextKind": "user", "attribute": "country", "op": "in", "negate": false, "values": ["NO"] },
+        ] });
+        carol(stage, "search-v2", &[rule], "Norway first")?;
+        let silver = variation(stage, "pricing-tier", 1)?;
+        let silver = json!({ "kind": "updateOffVariation", "variationId": silver });
+        carol(stage, "pricing-tier", &[silver, json!({ "kind": "turnFlagOff" })], "margin fix")?;
+        step.check("LaunchDarkly: search-v2", "on v90, 1 rule", search(stage)?);
+        step.check("LaunchDarkly: pricing-tier", "\"silver\" v31", stage.launchdarkly("pricing-tier")?);
+        step.check("store: search-v2", "off v90", stage.stored("search-v2").await?);
+        step.check("store: pricing-tier", "\"bronze\" v31", stage.stored("pricing-tier").await?);
+        Ok(())
+    })
+}
+
+/// The dangerous moment without a guard.
+pub fn wiped<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let before = stage.store.content().await?;
+        stage.control().clear_faults().await.map_err(|error| error.to_string())?;
+        stage.put().await?;
+        step.tell("LaunchDarkly answers again, and its stream's first message, a put, replaces every record in the");
+        step.tell("store before anybody replays (the drill, in a relay's place). No guard is there to hold them.");
+        let verify = stage.anna(step, &["verify"]).await;
+        let content = stage.store.content().await?;
+        step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
+        step.check("store: checkout, ON AGAIN", "on v42", stage.stored("checkout").await?);
+        step.check("store: overrides still known", listed(before.overrides), listed(content.overrides));
+        step.check("exit code of verify", 6, verify.code.number());
+        Ok(())
+    })
+}
+
+/// What needs no decision is sent, with nobody to ask.
+pub fn replay<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let limits = Limits { route: Some(LIMIT), window_milliseconds: 500, ..Limits::default() };
+        stage.control().limit(limits);
+        step.tell(format!("LaunchDarkly takes {LIMIT} requests of a kind in half a second, and refuses more."));
+        let first = stage.next_request();
+        let ran = stage.anna(step, &["replay"]).await;
+        stage.control().limit(Limits::default());
+        step.check("exit code", 6, ran.code.number());
+        let expected = "checkout 1, express-pay 1, search-v2 1";
+        step.check("LaunchDarkly: patches", expected, stage.patched_since(first));
+        step.check("LaunchDarkly: checkout", "off v43", stage.launchdarkly("checkout")?);
+        step.check("LaunchDarkly: express-pay (bob's)", "off v18", stage.launchdarkly("express-pay")?);
+        step.check("LaunchDarkly: search-v2, merged", "off v91, 1 rule", search(stage)?);
+        step.check("LaunchDarkly: new-tax, nets out", "on v9", stage.launchdarkly("new-tax")?);
+        step.check("LaunchDarkly: promo, undone", "off v12", stage.launchdarkly("promo")?);
+        step.check("LaunchDarkly: pricing-tier, conflict", "\"silver\" v31", stage.launchdarkly("pricing-tier")?);
+        step.check("LaunchDarkly: refunds, approval", "on v5", stage.launchdarkly("refunds")?);
+        step.check("comment on checkout", "anna, double charges", comment(stage, first));
+        step.check("refused twice in a row", "never", refusals(stage, first));
+        Ok(())
+    })
+}
+
+/// LaunchDarkly's own stream brings what was replayed into the store.
+pub fn sent_out<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        stage.patches().await?;
+        step.tell("LaunchDarkly's stream sends each change, and a relay writes it where its version is higher (the");
+        step.tell("drill, in their place).");
+        step.check("store: checkout", "off v43", stage.stored("checkout").await?);
+        step.check("store: express-pay", "off v18", stage.stored("express-pay").await?);
+        step.check("store: search-v2", "off v91", stage.stored("search-v2").await?);
+        Ok(())
+    })
+}
+
+/// Where LaunchDarkly wants an approval, one is requested, once.
+pub fn approval_requested<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let first = stage.next_request();
+        let asked = stage.anna(step, &["replay", "-f", "refunds", "--request-approval"]).await;
+        let again = stage.anna(step, &["replay", "-f", "refunds", "--request-approval"]).await;
+        step.check("exit codes", "6 6", format!("{} {}", asked.code.number(), again.code.number()));
+        step.check("LaunchDarkly: open requests", 1, open(stage)?.len());
+        step.check("LaunchDarkly: refunds", "on v5", stage.launchdarkly("refunds")?);
+        step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
+        Ok(())
+    })
+}
+
+/// A colleague approves and applies; the next replay only settles.
+pub fn approval_given<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let first = stage.next_request();
+        for id in open(stage)? {
+            stage.control().colleague_reviews(&id, "approve", CAROL).map_err(|error| error.to_string())?;
+            stage.control().colleague_applies(&id, CAROL).map_err(|error| error.to_string())?;
+        }
+        stage.patches().await?;
+        step.tell("carol approves and applies it in LaunchDarkly, whose stream sends it out (the drill, in a relay's");
+        step.tell("place).");
+        let ran = stage.anna(step, &["replay", "-f", "refunds"]).await;
+        step.check("exit code", 0, ran.code.number());
+        step.check("LaunchDarkly: refunds", "off v6", stage.launchdarkly("refunds")?);
+        step.check("LaunchDarkly: open requests", 0, open(stage)?.len());
+        step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
+        step.check("store: refunds", "off v6", stage.stored("refunds").await?);
+        let content = stage.store.content().await?;
+        let standing = if content.overrides.contains("refunds") { "in force" } else { "over" };
+        step.check("store: override of refunds", "over", standing);
+        Ok(())
+    })
+}
+
+/// Stays owed until somebody decides.
+pub fn conflict<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let undecided = stage.anna(step, &["replay", "-f", "pricing-tier"]).await;
+        let between = stage.launchdarkly("pricing-tier")?;
+        let decided = stage.anna(step, &["replay", "-f", "pricing-tier", "--on-conflict", "override"]).await;
+        step.check("exit codes", "6 0", format!("{} {}", undecided.code.number(), decided.code.number()));
+        step.check("LaunchDarkly: before the decision", "\"silver\" v31", between);
+        step.check("LaunchDarkly: after it", "\"bronze\" v32", stage.launchdarkly("pricing-tier")?);
+        Ok(())
+    })
+}
+
+/// Nothing is owed any more, here and at the colleague's, and nothing is sent twice.
+pub fn settled<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        stage.patches().await?;
+        step.tell("LaunchDarkly's stream sends out what is left (the drill, in a relay's place).");
+        let first = stage.next_request();
+        let anna = stage.anna(step, &["replay"]).await;
+        let bob = stage.bob(step, &["replay"]).await;
+        let content = stage.store.content().await?;
+        step.check("exit codes", "0 0", format!("{} {}", anna.code.number(), bob.code.number()));
+        step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
+        step.check("store: overrides in force", "none", listed(content.overrides));
+        step.check("anna's playback", "nothing", Stage::waiting(&stage.anna)?);
+        step.check("bob's playback", "nothing", Stage::waiting(&stage.bob)?);
+        Ok(())
+    })
+}
+
+/// The end: all agree.
+pub fn verify<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let anna = stage.anna(step, &["verify"]).await;
+        let bob = stage.bob(step, &["verify"]).await;
+        step.check("exit codes", "0 0", format!("{} {}", anna.code.number(), bob.code.number()));
+        step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
+        let content = stage.store.content().await?;
+        step.check("store: says that it was filled", "yes", if content.initialised { "yes" } else { "no" });
+        let banner = content.records.get("banner") == stage.before.records.get("banner");
+        step.check("store: banner, which nobody touched", "same", if banner { "same" } else { "changed" });
+        Ok(())
+    })
+}
+
+fn carol(stage: &Stage, flag: &str, instructions: &[Value], comment: &str) -> Result<u64, Trouble> {
+    let patched = stage.control().colleague_patches(&stage.environment, &flag_key(flag)?, instructions, CAROL, comment);
+    patched.map_err(|error| error.to_string())
+}
+
+fn variation(stage: &Stage, flag: &str, index: usize) -> Result<String, Trouble> {
+    stage.control().variation_id(&stage.environment, &flag_key(flag)?, index).map_err(|error| error.to_string())
+}
+
+fn open(stage: &Stage) -> Result<Vec<String>, Trouble> {
+    Ok(stage.control().open_approvals(&stage.environment, &flag_key("refunds")?))
+}
+
+/// LaunchDarkly's search-v2 with the number of its rules.
+fn search(stage: &Stage) -> Result<String, Trouble> {
+    let configuration = stage.control().configuration(&stage.environment, &flag_key("search-v2")?);
+    let configuration = configuration.map_err(|error| error.to_string())?;
+    let rules = configuration.get("rules").and_then(Value::as_array).map_or(0, Vec::len);
+    Ok(format!("{}, {}", stage.launchdarkly("search-v2")?, crate::ui::words::count(rules, "rule")))
+}
+
+/// Which of the words that matter stand in the comment of checkout's patch.
+fn comment(stage: &Stage, first: u64) -> String {
+    let received = stage.control().received();
+    let patch = received
+        .iter()
+        .find(|request| request.number >= first && request.method == "PATCH" && request.path.contains("/checkout"));
+    let body = patch.map(|patch| patch.json()).unwrap_or_default();
+    let comment = body.get("comment").and_then(Value::as_str).unwrap_or_default();
+    listed(["anna", "double charges"].into_iter().filter(|word| comment.contains(word)).map(ToOwned::to_owned))
+}
+
+/// `never`, or the request that was refused again right after it had been refused.
+fn refusals(stage: &Stage, first: u64) -> String {
+    let received = stage.control().received();
+    let since: Vec<_> = received.iter().filter(|request| request.number >= first).collect();
+    let twice = since.windows(2).find(|pair| {
+        matches!(pair, [one, other] if one.status == Some(429) && other.status == Some(429) && one.path == other.path)
+    });
+    twice
+        .and_then(|pair| pair.last())
+        .map_or("never".to_owned(), |request| format!("{} {}", request.method, request.path))
+}

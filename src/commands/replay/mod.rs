@@ -1,0 +1,278 @@
+//! `rc replay`: what is owed to LaunchDarkly, as a plan, and then done.
+
+mod carrying_out;
+mod decide;
+mod evidence;
+mod files;
+mod outcome;
+mod owed;
+mod plan;
+mod remote;
+mod report;
+mod send;
+mod stores;
+mod strays;
+mod words;
+
+pub use remote::client;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use super::Context;
+use super::motive::MotiveArguments;
+use crate::commands::overview;
+use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::Scope;
+use crate::commands::place::Surroundings;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::error::Kind;
+use crate::flag::key::FlagKey;
+use crate::launchdarkly::Client;
+use crate::launchdarkly::client::PatchOptions;
+use crate::launchdarkly::pacing::Patience;
+use crate::playback::Loaded;
+use crate::ui::progress::Progress;
+use crate::ui::words::list_some;
+use carrying_out::Means;
+use decide::Decided;
+use evidence::Evidence;
+use files::Files;
+use outcome::Done;
+use outcome::Outcome;
+use owed::Matter;
+use owed::Owed;
+use owed::Subject;
+use plan::Item;
+use remote::Waits;
+use report::Problem;
+use report::Report;
+
+/// What becomes of a flag that LaunchDarkly changed in what an override touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnConflict {
+    /// Ask; where nobody can be asked, leave it owed.
+    Ask,
+    /// Send the override all the same.
+    #[value(alias = "ours")]
+    Override,
+    /// Give the override up in favour of what LaunchDarkly says.
+    #[value(alias = "theirs")]
+    Launchdarkly,
+    /// Leave it owed.
+    Skip,
+}
+
+/// Bring LaunchDarkly up to date with what was changed
+///
+/// Shows a plan of everything that is owed (or of -p -e -f only), asks once, and sends the net effect of each flag as
+/// one patch. Without a terminal it sends what needs no decision and leaves the rest owed.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only these flags; may be given several times
+    #[arg(short, long, value_name = "FLAG")]
+    pub flag: Vec<FlagKey>,
+
+    /// Show the plan, let LaunchDarkly validate it, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// What to do where LaunchDarkly changed what an override touches
+    #[arg(long, value_name = "WHAT", value_enum, ignore_case = true, default_value = "ask")]
+    pub on_conflict: OnConflict,
+
+    /// Request approval where LaunchDarkly wants one
+    #[arg(long)]
+    pub request_approval: bool,
+
+    /// Send also where that breaks a change scheduled in LaunchDarkly
+    #[arg(long)]
+    pub break_scheduled: bool,
+
+    /// Why.
+    #[command(flatten)]
+    pub motive: MotiveArguments,
+}
+
+/// The most flags that are named in a sentence.
+const NAMES_MAX: usize = 5;
+
+/// Runs it.
+///
+/// # Errors
+/// Where nothing could be replayed at all: no stores, no token, no LaunchDarkly, another replay is running, or declined.
+pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let scope = Scope::typed(context, &arguments.flag)?;
+    let playback = overview::playback(context)?;
+    // A rehearsal writes nothing, so it may run beside a replay.
+    let guard = if arguments.dry_run { None } else { Some(playback.lock_for_replay()?) };
+    let loaded = playback.load_waiting()?;
+    let surroundings = Surroundings::look(context).await?;
+    let views = overview::look(context, &surroundings, &loaded, &scope).await;
+    let run = Run { arguments: &arguments, context, surroundings: &surroundings, views: &views, loaded: &loaded };
+    let owed = owed::owed(&views);
+    let waits = Arc::new(Waits::default());
+    let mut report = match &guard {
+        Some(guard) => {
+            let mut files = Files::new(&playback, guard);
+            let mut report = waits.shown(context.output, run.replay(owed, &waits, &mut files)).await?;
+            report.moved = files.sweep()?;
+            report
+        }
+        None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
+    };
+    report.problems = run.problems();
+    if context.output.wants_json() {
+        context.output.json(&report.json());
+    } else if report.done.is_empty() && report.strays.is_empty() && report.problems.is_empty() {
+        context.output.report("Nothing is owed to LaunchDarkly.");
+    } else {
+        let lines = report.lines();
+        context.output.report(&format!("{lines}{}{}", if lines.is_empty() { "" } else { "\n\n" }, report.verdict()));
+    }
+    Ok(report.code())
+}
+
+/// What all steps of a run look at.
+struct Run<'r> {
+    arguments: &'r Arguments,
+    context: &'r Context<'r>,
+    surroundings: &'r Surroundings,
+    views: &'r [EnvironmentView<'r>],
+    loaded: &'r Loaded,
+}
+
+impl Run<'_> {
+    async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
+        let client = self.client(&owed, waits)?;
+        let read_at = Instant::now();
+        let matters: Vec<&Matter> = owed.owed.iter().chain(&owed.replayed).collect();
+        files.prepare(self.loaded, &matters)?;
+        let subjects: Vec<Subject> = matters.iter().map(|matter| matter.subject.clone()).collect();
+        let (decided, strays, evidence) = match &client {
+            Some(client) => {
+                let (items, evidence) = futures_util::join!(
+                    self.read(client, owed.owed),
+                    Evidence::open(self.context, self.surroundings, self.views, &subjects)
+                );
+                let items = items?;
+                self.show(&items);
+                let strays = strays::find_out(owed.strays, Some(client), self.arguments, self.context).await;
+                (decide::decide(items, self.arguments, self.context).await?, strays, evidence)
+            }
+            None => {
+                let strays = strays::find_out(owed.strays, None, self.arguments, self.context).await;
+                (Vec::new(), strays, Evidence::default())
+            }
+        };
+        strays::note(&strays, self.loaded, files)?;
+        let mut done = Vec::new();
+        let stores = &self.surroundings.stores;
+        if let Some(client) = &client {
+            let options = self.options();
+            let asked = self.context.prompter.can_ask();
+            let means = Means { client, stores, evidence: &evidence, options, read_at, asked };
+            done = carrying_out::carry_out(decided, &means, files, self.context).await;
+        }
+        self.wait_for_evidence(&mut done, &evidence, files).await;
+        let replayed = carrying_out::settle_replayed(&owed.replayed, stores, &evidence, files, self.context).await;
+        done.extend(replayed);
+        Ok(Report { done, strays, ..Report::default() })
+    }
+
+    /// Where relays are watched, what they broadcast within a moment ends overrides here and now.
+    async fn wait_for_evidence(&self, done: &mut [Done], evidence: &Evidence, files: &mut Files<'_>) {
+        if evidence.is_none() {
+            return;
+        }
+        let version = |done: &Done| match done.outcome {
+            Outcome::Replayed { version, .. } => Some((done.subject.clone(), version)),
+            _ => None,
+        };
+        let wanted: Vec<(Subject, u64)> = done.iter().filter_map(version).collect();
+        evidence.wait(&wanted).await;
+        carrying_out::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
+    }
+
+    async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {
+        let client = self.client(&owed, waits)?;
+        let strays = strays::find_out(owed.strays, client.as_ref(), self.arguments, self.context).await;
+        let mut done = Vec::new();
+        if let Some(client) = &client {
+            let items = self.read(client, owed.owed).await?;
+            self.show(&items);
+            let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context).await?;
+            done = carrying_out::rehearse(&decided, client, self.options()).await;
+        }
+        Ok(Report { dry_run: true, done, strays, ..Report::default() })
+    }
+
+    fn options(&self) -> PatchOptions {
+        PatchOptions { dry_run: false, ignore_conflicts: self.arguments.break_scheduled }
+    }
+
+    /// The connection to LaunchDarkly, where it has to be asked.
+    fn client(&self, owed: &Owed, waits: &Arc<Waits>) -> Result<Option<Client>, Failure> {
+        if owed.owed.is_empty() && !strays::need_launchdarkly(&owed.strays) {
+            return Ok(None);
+        }
+        let observer = remote::observer(waits);
+        remote::client(self.context, Patience::REPLAY, Some(observer)).map(Some).map_err(|failure| {
+            let names: Vec<String> = owed.owed.iter().map(|matter| matter.subject.1.to_string()).collect();
+            if names.is_empty() { failure } else { failure.cause(format!("owed: {}", list_some(&names, NAMES_MAX))) }
+        })
+    }
+
+    async fn read(&self, client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
+        let _progress = Progress::start(self.context.output, "reading from LaunchDarkly");
+        remote::read(client, matters).await
+    }
+
+    fn show(&self, items: &[Item]) {
+        if items.is_empty() {
+            return;
+        }
+        let matters: Vec<&Matter> = items.iter().map(|item| &item.matter).collect();
+        let mut environments = items.iter().map(|item| &item.matter.subject.0);
+        let first = environments.next();
+        let several = environments.any(|environment| Some(environment) != first);
+        let place = if several { String::new() } else { first.map(|one| format!(" in {one}")).unwrap_or_default() };
+        let heading = format!("LaunchDarkly: api up. {}{place}:", words::heading(&matters));
+        self.context.output.report(&format!("{heading}\n\n{}\n", words::plan(items, several)));
+    }
+
+    /// What could not be looked at.
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for view in self.views {
+            if let Err(failure) = &view.targets {
+                let why = format!("{}; what is owed there is not known", failure.message);
+                let what = view.environment.to_string();
+                problems.push(Problem { what, why, code: Some(failure.exit_code()) });
+            }
+            for (chosen, error) in view.silent() {
+                let what = format!("{} of {}", chosen.target.store, view.environment);
+                let failure = Failure::from(error.clone());
+                let why = format!("{}; overrides that only it has are not seen", failure.message);
+                problems.push(Problem { what, why, code: Some(failure.exit_code()) });
+            }
+            for situation in &view.situations {
+                for (chosen, seen) in &situation.seen {
+                    if let Some(Err(why)) = &seen.override_ {
+                        let what = format!("the override of {} in {}", situation.flag, chosen.target.store);
+                        problems.push(Problem { what, why: why.clone(), code: Some(Kind::Refused.exit_code()) });
+                    }
+                }
+            }
+        }
+        for damage in &self.loaded.damaged {
+            let line = damage.line.map(|line| format!(", line {line}")).unwrap_or_default();
+            let what = format!("{}{line}", damage.file.display());
+            problems.push(Problem { what, why: damage.problem.clone(), code: Some(ExitCode::Failure) });
+        }
+        problems
+    }
+}

@@ -1,0 +1,163 @@
+//! What came of each override and of each stray edit: what the report is made of. Pure.
+
+use crate::change::id::ChangeId;
+use crate::change::override_::EndedMark;
+use crate::change::override_::Override;
+use crate::change::target::Target;
+use crate::commands::replay::owed::Matter;
+use crate::commands::replay::owed::Subject;
+use crate::commands::replay::plan;
+use crate::commands::replay::plan::Left;
+use crate::commands::replay::stores::Came;
+use crate::commands::replay::stores::Told;
+use crate::error::ExitCode;
+use crate::launchdarkly::approval::Approval;
+use crate::launchdarkly::flag::RemoteFlag;
+
+/// What came of an override.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Sent, and LaunchDarkly shows it.
+    Replayed {
+        /// LaunchDarkly's version.
+        version: u64,
+        /// Somebody else changed the flag at the same time.
+        more: bool,
+    },
+    /// LaunchDarkly had it already.
+    Already {
+        /// LaunchDarkly's version.
+        version: u64,
+    },
+    /// LaunchDarkly accepted it in an earlier replay.
+    Before {
+        /// LaunchDarkly's version.
+        version: u64,
+    },
+    /// The edits came to nothing.
+    Nothing,
+    /// Given up.
+    Abandoned {
+        /// Why.
+        why: String,
+    },
+    /// An approval was asked for.
+    Requested(Approval),
+    /// It stays owed.
+    Left(Left),
+    /// A rehearsal: LaunchDarkly would take it.
+    Valid,
+}
+
+impl Outcome {
+    /// LaunchDarkly's version, where it has the override.
+    pub fn version(&self) -> Option<u64> {
+        match self {
+            Outcome::Replayed { version, .. } | Outcome::Already { version } | Outcome::Before { version } => {
+                Some(*version)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether LaunchDarkly still has to be told.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Outcome::Left(_) | Outcome::Requested(_))
+    }
+}
+
+/// An override, and what came of it.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Which flag.
+    pub subject: Subject,
+    /// The override.
+    pub override_: Override,
+    /// What it asks for, in words.
+    pub wish: String,
+    /// What LaunchDarkly had, in words, where it was read.
+    pub now: Option<String>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What came of it in the stores.
+    pub stores: Told,
+}
+
+impl Done {
+    /// Puts it together.
+    pub fn new(matter: &Matter, now: Option<&RemoteFlag>, outcome: Outcome, stores: Told) -> Self {
+        let override_ = &matter.override_;
+        Self {
+            subject: matter.subject.clone(),
+            wish: plan::wish_in_words(override_),
+            now: now.map(|now| plan::in_few_words(&now.configuration, override_)),
+            override_: override_.clone(),
+            outcome,
+            stores,
+        }
+    }
+
+    /// The targets that are not as they should be.
+    pub fn behind(&self) -> impl Iterator<Item = (&Target, &Came)> {
+        self.stores.iter().filter(|(_, came)| !came.is_well())
+    }
+
+    /// The part that it has in the exit code.
+    pub fn code(&self) -> ExitCode {
+        match &self.outcome {
+            Outcome::Left(Left { failure: Some(failure), .. }) => failure.exit_code(),
+            Outcome::Left(_) | Outcome::Requested(_) => ExitCode::Owed,
+            // An override that waits for its evidence changes nothing, so a silent store is no failure of this run.
+            Outcome::Before { .. } => ExitCode::Done,
+            _ if self.behind().next().is_some() => ExitCode::Partly,
+            _ => ExitCode::Done,
+        }
+    }
+}
+
+/// What came of an edit that is part of no override.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StrayOutcome {
+    /// A store has its ended mark.
+    Ended(EndedMark),
+    /// LaunchDarkly has it: by the playback.
+    Replayed {
+        /// LaunchDarkly's version.
+        version: u64,
+    },
+    /// LaunchDarkly has it: its audit log names the change.
+    InAuditLog(String),
+    /// It was never written.
+    Nowhere,
+    /// It was given up.
+    GivenUp,
+    /// It cannot be told.
+    Undecided {
+        /// Why.
+        why: String,
+        /// Whether that is because something did not answer.
+        unreachable: bool,
+    },
+}
+
+/// An edit that is part of no override, and what came of it.
+#[derive(Debug, Clone)]
+pub struct StrayDone {
+    /// Which flag.
+    pub subject: Subject,
+    /// Its change.
+    pub change: ChangeId,
+    /// What came of it.
+    pub outcome: StrayOutcome,
+}
+
+impl StrayDone {
+    /// The part that it has in the exit code.
+    pub fn code(&self) -> ExitCode {
+        match &self.outcome {
+            StrayOutcome::Undecided { unreachable: true, .. } => ExitCode::Unreachable,
+            StrayOutcome::Undecided { .. } => ExitCode::Owed,
+            _ => ExitCode::Done,
+        }
+    }
+}

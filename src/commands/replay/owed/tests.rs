@@ -1,0 +1,150 @@
+//! What is owed, case by case of design 4.4.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::change::edit::Change;
+use crate::change::edit::Edit;
+use crate::change::event::Event;
+use crate::change::event::Happened;
+use crate::change::merge;
+use crate::change::override_::Ending;
+use crate::change::sample;
+use crate::commands::targets::Chosen;
+use crate::flag::instruction::Instruction;
+use crate::playback::EditIntent;
+use crate::playback::Intent;
+use crate::playback::LoadedFile;
+use crate::playback::PLAYBACK_FORMAT;
+use crate::playback::TargetIntent;
+
+fn file(change: ChangeId, events: Vec<Happened>) -> LoadedFile {
+    let at = "2026-10-20T02:14:07Z".parse().unwrap();
+    let edit = Edit {
+        environment: "shop/production".parse().unwrap(),
+        flag: "checkout".parse().unwrap(),
+        instructions: vec![Instruction::TurnFlagOff],
+    };
+    let target = TargetIntent {
+        target: sample::target("a"),
+        before: Some(sample::flag(42, true, 1, 0)),
+        after: Some(sample::flag(43, false, 1, 0)),
+    };
+    LoadedFile {
+        path: PathBuf::from("x.jsonl"),
+        intent: Intent {
+            format: PLAYBACK_FORMAT,
+            change: Change { id: change, kind: ChangeKind::Update, motive: sample::motive("anna"), edits: vec![edit] },
+            tool_version: String::new(),
+            outage: Vec::new(),
+            edits: vec![EditIntent { request: String::new(), targets: vec![target] }],
+        },
+        events: events.into_iter().map(|what| Event { at, edit: 0, what }).collect(),
+        torn: None,
+        replayed: false,
+        writable: true,
+        newer: None,
+        not_understood: Vec::new(),
+    }
+}
+
+fn written(colleagues_see: bool) -> Happened {
+    Happened::Written { target: sample::target("a"), version: Some(43), colleagues_see }
+}
+
+/// What comes of one target that holds `seen`, with these marks and files.
+fn taken(seen: Seen, marks: Vec<(ChangeId, EndedMark)>, files: &[LoadedFile], silent: &[Target]) -> Owed {
+    let said = vec![(sample::target("a"), seen.own().cloned(), marks)];
+    let situation = Situation {
+        flag: "checkout".parse().unwrap(),
+        standing: merge::merged(&said),
+        said,
+        seen: vec![(Chosen { target: sample::target("a"), is_filter_copy: false }, seen)],
+        filed: files.iter().map(|file| FiledEdit { file, edit: 0 }).collect(),
+    };
+    let mut owed = Owed::default();
+    take(&mut owed, &"shop/production".parse().unwrap(), &situation, silent);
+    owed
+}
+
+fn in_force() -> Override {
+    sample::override_of(&sample::flag(42, true, 1, 0), &[Instruction::TurnFlagOff], sample::change(1))
+}
+
+fn why(owed: &Owed) -> Vec<Astray> {
+    assert!(owed.owed.is_empty(), "{owed:?}");
+    owed.strays.iter().map(|stray| stray.why.clone()).collect()
+}
+
+#[test]
+fn an_override_is_owed_until_launchdarkly_has_it() {
+    let (record, mut override_) = (sample::flag(43, false, 1, 0), in_force());
+    let files = [file(sample::change(1), vec![written(true)])];
+    let owed = taken(sample::seen(Some(&record), Some(&override_)), Vec::new(), &files, &[]);
+    assert_eq!(owed.owed.len(), 1);
+    assert_eq!(owed.owed[0].parts, [(sample::change(1), 0)]);
+    override_.state = OverrideState::AwaitingApproval { request: "6712".to_owned() };
+    let owed = taken(sample::seen(Some(&record), Some(&override_)), Vec::new(), &files, &[]);
+    assert_eq!(owed.owed.len(), 1);
+    override_.state = OverrideState::Replayed { version: 43 };
+    let owed = taken(sample::seen(Some(&record), Some(&override_)), Vec::new(), &files, &[]);
+    assert!(owed.owed.is_empty() && owed.strays.is_empty());
+    assert!(owed.replayed[0].unnoted, "the file does not know it");
+}
+
+#[test]
+fn an_edit_without_an_override_is_over_if_a_mark_says_so() {
+    let seen = sample::seen(Some(&sample::flag(42, true, 1, 0)), None);
+    let mark = sample::mark(Ending::Undone, 1);
+    let files = [file(sample::change(1), vec![written(true)])];
+    let owed = taken(seen.clone(), vec![(sample::change(1), mark.clone())], &files, &[]);
+    assert_eq!(why(&owed), [Astray::Ended(mark.clone())]);
+    let other = taken(seen.clone(), vec![(sample::change(2), mark)], &files, &[]);
+    assert_eq!(why(&other), [Astray::Unexplained], "another change's mark");
+    let silent = taken(seen, Vec::new(), &files, &[sample::target("b")]);
+    assert_eq!(why(&silent), [Astray::Hidden(vec![sample::target("b")])]);
+}
+
+#[test]
+fn an_edit_beside_a_later_override_is_looked_at_by_itself() {
+    let override_ = sample::override_of(&sample::flag(42, true, 1, 0), &[Instruction::TurnFlagOff], sample::change(2));
+    let files = [file(sample::change(1), vec![written(true)]), file(sample::change(2), vec![written(true)])];
+    let seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), Some(&override_));
+    let owed = taken(seen, Vec::new(), &files, &[]);
+    assert_eq!(owed.owed[0].parts, [(sample::change(2), 0)]);
+    assert_eq!(owed.strays[0].part, (sample::change(1), 0));
+    assert_eq!(owed.strays[0].why, Astray::Unexplained);
+}
+
+#[test]
+fn what_was_written_nowhere_is_not_owed() {
+    let seen = sample::seen(Some(&sample::flag(42, true, 1, 0)), None);
+    let unknown = Happened::Unknown { target: sample::target("a"), why: "no answer".to_owned() };
+    let refused = Happened::Refused { target: sample::target("a"), why: "changed".to_owned() };
+    for events in [vec![], vec![unknown], vec![refused]] {
+        let owed = taken(seen.clone(), Vec::new(), &[file(sample::change(1), events)], &[]);
+        assert_eq!(why(&owed), [Astray::Nowhere]);
+    }
+    let attempted = Happened::Attempted { revision: 1, request: String::new() };
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![attempted])], &[]);
+    assert_eq!(why(&owed), [Astray::Unexplained], "it may have been sent");
+}
+
+#[test]
+fn where_our_keys_are_forbidden_the_playback_is_all_there_is() {
+    let seen = Seen { own_keys: false, ..sample::seen(Some(&sample::flag(43, false, 1, 0)), None) };
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![written(false)])], &[]);
+    let [matter] = &owed.owed[..] else { panic!("{owed:?}") };
+    assert!(matter.only_filed);
+    assert_eq!(matter.override_.revision, 1);
+    assert_eq!(matter.override_.base, sample::flag(42, true, 1, 0));
+    assert_eq!(matter.override_.in_force().unwrap(), sample::flag(43, false, 1, 0));
+}
+
+#[test]
+fn a_damaged_override_is_told() {
+    let mut seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), None);
+    seen.override_ = Some(Err("nonsense".to_owned()));
+    let owed = taken(seen, Vec::new(), &[], &[]);
+    assert_eq!(owed.unreadable.len(), 1);
+}

@@ -1,0 +1,281 @@
+//! The plan of a replay: what LaunchDarkly's answer means for each override, and what becomes of it once everything is
+//! decided that has to be. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::change::reconcile;
+use crate::change::reconcile::Disagreement;
+use crate::change::reconcile::LaunchDarklyNow;
+use crate::change::reconcile::Reconciled;
+use crate::commands::replay::OnConflict;
+use crate::commands::replay::owed::Matter;
+use crate::error::Failure;
+use crate::flag::aspect::Aspect;
+use crate::flag::configuration::Configuration;
+use crate::flag::instruction::Instruction;
+use crate::flag::patch;
+use crate::launchdarkly::approval::Approval;
+use crate::launchdarkly::audit::AuditEntry;
+use crate::launchdarkly::audit::AuditLog;
+use crate::launchdarkly::environment::ApprovalSettings;
+use crate::launchdarkly::flag::RemoteFlag;
+
+/// One override, and LaunchDarkly's flag beside it.
+#[derive(Debug)]
+pub struct Item {
+    /// The override.
+    pub matter: Matter,
+    /// LaunchDarkly's flag; `None` where it has none, or was not asked.
+    pub now: Option<RemoteFlag>,
+    /// What LaunchDarkly's audit log says, where it was asked and answered.
+    pub audit: Option<AuditLog>,
+    /// The approval request that stands for it.
+    pub approval: Option<Approval>,
+    /// How many reviewers have to agree, where an approval is needed.
+    pub reviewers: Option<u32>,
+    /// What it comes to.
+    pub course: Course,
+}
+
+/// What an override comes to, against LaunchDarkly's flag.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Course {
+    /// To be sent.
+    Send {
+        /// With variations by LaunchDarkly's list of now.
+        instructions: Vec<Instruction>,
+        /// What LaunchDarkly changed meanwhile, and what stays.
+        elsewhere: BTreeSet<Aspect>,
+    },
+    /// LaunchDarkly has it.
+    Already {
+        /// Its version.
+        version: u64,
+    },
+    /// The edits came to nothing.
+    Nothing,
+    /// LaunchDarkly says otherwise in what the override touches.
+    Conflict {
+        /// In what.
+        aspects: Vec<Disagreement>,
+        /// What to send if the override is to win.
+        instructions: Option<Vec<Instruction>>,
+    },
+    /// Changed in LaunchDarkly and changed back.
+    ChangedBack {
+        /// The version when the override began.
+        base_version: u64,
+        /// The version now.
+        version_now: u64,
+        /// What to send if that is decided.
+        instructions: Vec<Instruction>,
+    },
+    /// The flag is not there any more.
+    Gone {
+        /// Archived, not deleted.
+        archived: bool,
+    },
+    /// An approval request stands for it.
+    Waits,
+    /// It could not be found out.
+    Failed(Failure),
+}
+
+/// What is done about an override.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Send these.
+    Send(Vec<Instruction>),
+    /// Ask for an approval of these.
+    Request(Vec<Instruction>),
+    /// LaunchDarkly has it: the stores are told.
+    Settle {
+        /// LaunchDarkly's version.
+        version: u64,
+    },
+    /// The edits came to nothing: LaunchDarkly's record goes back.
+    PutBack,
+    /// It is given up, for this reason; LaunchDarkly's record goes back.
+    Abandon(String),
+    /// Nothing: it stays owed.
+    Leave(Left),
+}
+
+/// Why an override stays owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// What is said.
+    pub why: String,
+    /// What to type, or where to look.
+    pub next: Option<String>,
+    /// A failure, where it is one and not a matter of decision.
+    pub failure: Option<Failure>,
+    /// Whether a reviewer is waited for.
+    pub waits: bool,
+}
+
+impl Left {
+    /// For somebody to decide.
+    pub fn undecided(why: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { why: why.into(), next: Some(next.into()), failure: None, waits: false }
+    }
+
+    /// Since something failed.
+    pub fn failed(failure: Failure) -> Self {
+        let (why, next) = (failure.message.clone(), failure.hints.first().cloned());
+        Self { why, next, failure: Some(failure), waits: false }
+    }
+}
+
+/// What was decided about an override of which LaunchDarkly says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The override is sent.
+    Override,
+    /// It is given up.
+    LaunchDarkly,
+    /// It stays owed.
+    Skip,
+}
+
+impl Decision {
+    /// The decision that was typed beforehand.
+    pub fn of(on_conflict: OnConflict) -> Option<Self> {
+        match on_conflict {
+            OnConflict::Ask => None,
+            OnConflict::Override => Some(Decision::Override),
+            OnConflict::Launchdarkly => Some(Decision::LaunchDarkly),
+            OnConflict::Skip => Some(Decision::Skip),
+        }
+    }
+
+    /// As it is recorded.
+    pub fn word(self) -> &'static str {
+        match self {
+            Decision::Override => "override",
+            Decision::LaunchDarkly => "launchdarkly",
+            Decision::Skip => "skip",
+        }
+    }
+}
+
+/// What LaunchDarkly's answer comes to. `remote` is `None` where it has no such flag.
+pub fn course(override_: &Override, remote: Option<&RemoteFlag>, audit: Option<&AuditLog>) -> Course {
+    let now = remote.map(|remote| LaunchDarklyNow {
+        configuration: remote.configuration.clone(),
+        version: remote.version,
+        archived: remote.archived,
+    });
+    let moved = now.as_ref().map_or(0, |now| now.version.saturating_sub(override_.base.version()));
+    let explained = audit.map(|audit| explains(audit, override_, moved));
+    match reconcile::reconcile(override_, now.as_ref(), explained) {
+        Ok(Reconciled::NothingToSend) => Course::Nothing,
+        Ok(Reconciled::AlreadySo { version }) => Course::Already { version },
+        Ok(Reconciled::Send { instructions, elsewhere }) => Course::Send { instructions, elsewhere },
+        Ok(Reconciled::Conflict { aspects, instructions }) => Course::Conflict { aspects, instructions },
+        Ok(Reconciled::ChangedAndChangedBack { base_version, version_now, instructions }) => {
+            Course::ChangedBack { base_version, version_now, instructions }
+        }
+        Ok(Reconciled::Gone { archived }) => Course::Gone { archived },
+        Err(error) => Course::Failed(
+            Failure::from(error).while_doing(format!("the override of {} cannot be understood", override_.flag)),
+        ),
+    }
+}
+
+/// Whether the newest `moved` entries of the audit log, one for each version, touch nothing that the override touches.
+fn explains(audit: &AuditLog, override_: &Override, moved: u64) -> bool {
+    let wanted = usize::try_from(moved).unwrap_or(usize::MAX);
+    let newest: Vec<&AuditEntry> = audit.entries.iter().take(wanted).collect();
+    newest.len() == wanted && newest.iter().all(|entry| !entry.actions.is_empty() && !touches(entry, override_))
+}
+
+/// Whether an entry is about something that the override touches.
+pub fn touches(entry: &AuditEntry, override_: &Override) -> bool {
+    let about = |instruction: &Instruction| match instruction.aspect() {
+        Aspect::On => &["updateOn"][..],
+        Aspect::OffVariation => &["updateOffVariation", "updateFlagVariations", "updateFlagDefaultVariations"],
+        Aspect::Fallthrough => &["updateFallthrough", "updateFallthroughWithMeasuredRollout", "updateFlagVariations"],
+        Aspect::Targets | Aspect::Rules | Aspect::Prerequisites | Aspect::Variations => &[],
+    };
+    override_.instructions.iter().flat_map(about).any(|action| entry.actions.iter().any(|done| done == action))
+}
+
+impl Item {
+    /// What LaunchDarkly's answers come to. `settings` are the environment's.
+    pub fn new(
+        matter: Matter,
+        now: Option<RemoteFlag>,
+        audit: Option<AuditLog>,
+        approval: Option<Approval>,
+        settings: Option<&ApprovalSettings>,
+    ) -> Self {
+        let tags = now.as_ref().map(|now| now.tags.as_slice()).unwrap_or_default();
+        let reviewers = settings.filter(|settings| settings.needed_for(tags)).map(|settings| settings.min_approvals);
+        let found = course(&matter.override_, now.as_ref(), audit.as_ref());
+        let waits = approval.as_ref().is_some_and(Approval::is_open)
+            && !matches!(found, Course::Already { .. } | Course::Gone { .. });
+        let course = if waits { Course::Waits } else { found };
+        Self { matter, now, audit, approval, reviewers, course }
+    }
+
+    /// One that could not be looked at.
+    pub fn failed(matter: Matter, failure: Failure) -> Self {
+        let course = Course::Failed(failure);
+        Self { matter, now: None, audit: None, approval: None, reviewers: None, course }
+    }
+
+    /// Whether somebody has to decide before anything can be sent.
+    pub fn needs_decision(&self) -> bool {
+        matches!(self.course, Course::Conflict { .. } | Course::ChangedBack { .. })
+    }
+
+    /// What would be sent, if anything is.
+    pub fn instructions(&self) -> Option<&[Instruction]> {
+        match &self.course {
+            Course::Send { instructions, .. } | Course::ChangedBack { instructions, .. } => Some(instructions),
+            Course::Conflict { instructions, .. } => instructions.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The id of the approval request that the override says it waits for.
+    pub fn request(override_: &Override) -> Option<&str> {
+        match &override_.state {
+            OverrideState::AwaitingApproval { request } => Some(request),
+            _ => None,
+        }
+    }
+}
+
+/// The aspects that an override touches, in few words, each with what `configuration` has: what everybody gets where
+/// that is decided, else aspect by aspect.
+pub fn in_few_words(configuration: &Configuration, override_: &Override) -> String {
+    let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
+    let only_off = [Aspect::On, Aspect::OffVariation];
+    if touched.contains(&Aspect::OffVariation) && touched.iter().all(|aspect| only_off.contains(aspect)) {
+        let aspect = if configuration.on && touched.contains(&Aspect::On) { Aspect::On } else { Aspect::OffVariation };
+        return configuration.in_words(aspect);
+    }
+    let words: Vec<String> = touched.iter().map(|aspect| configuration.in_words(*aspect)).collect();
+    words.join(", ")
+}
+
+/// What an override asks for, in few words.
+pub fn wish_in_words(override_: &Override) -> String {
+    match wish(override_) {
+        Some(wish) => in_few_words(&wish, override_),
+        None => override_.instructions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What an override asks for; `None` where it does not fit its own base.
+pub fn wish(override_: &Override) -> Option<Configuration> {
+    let record = patch::apply(&override_.base, &override_.instructions).ok()?;
+    Some(Configuration::of_record(&record))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Asking LaunchDarkly about everything that is owed, before anything is decided. It reads and never changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::commands::Context;
+use crate::commands::replay::owed::Matter;
+use crate::commands::replay::plan;
+use crate::commands::replay::plan::Course;
+use crate::commands::replay::plan::Item;
+use crate::error::Failure;
+use crate::flag::key::Environment;
+use crate::launchdarkly::ApiError;
+use crate::launchdarkly::Client;
+use crate::launchdarkly::ClientOptions;
+use crate::launchdarkly::Observer;
+use crate::launchdarkly::Token;
+use crate::launchdarkly::approval::Approval;
+use crate::launchdarkly::audit::AuditLog;
+use crate::launchdarkly::environment::RemoteEnvironment;
+use crate::launchdarkly::flag::RemoteFlag;
+use crate::launchdarkly::pacing::Patience;
+use crate::ui::output::Output;
+
+/// How far before an override's first change the audit log is looked at: the store may have been behind LaunchDarkly for
+/// as long when the override began.
+const AUDIT_BEFORE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The connection to LaunchDarkly's API, as the settings say.
+///
+/// # Errors
+/// Where there is no token, or the address cannot be meant.
+pub fn client(context: &Context<'_>, patience: Patience, observer: Option<Observer>) -> Result<Client, Failure> {
+    let settings = &context.settings.launchdarkly;
+    let token = Token::new(context.settings.required_api_key()?.expose());
+    let options = ClientOptions {
+        base: settings.api_url.clone(),
+        deadline: settings.timeout,
+        patience,
+        observer,
+        ..ClientOptions::new(token)
+    };
+    Ok(Client::new(options)?)
+}
+
+/// Says each wait on standard error.
+pub fn observer(output: &Arc<Waits>) -> Observer {
+    let waits = Arc::clone(output);
+    Observer::new(move |waiting| waits.tell(&format!("waits {} s: {}", waiting.seconds, waiting.why)))
+}
+
+/// The waits that LaunchDarkly asked for, until somebody prints them. The output is only borrowed by a command, and the
+/// client wants something that lasts as long as itself.
+#[derive(Debug, Default)]
+pub struct Waits(std::sync::Mutex<Vec<String>>);
+
+impl Waits {
+    fn tell(&self, text: &str) {
+        let mut held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Nobody reads more.
+        if held.len() < 100 {
+            held.push(text.to_owned());
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Runs `work`, and meanwhile says each wait as it begins.
+    pub async fn shown<T>(&self, output: &Output, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(std::time::Duration::from_millis(200), &mut work).await {
+                Ok(done) => {
+                    self.say(output);
+                    return done;
+                }
+                Err(_) => self.say(output),
+            }
+        }
+    }
+
+    fn say(&self, output: &Output) {
+        for text in self.take() {
+            output.say(&format!("LaunchDarkly: {text}"));
+        }
+    }
+}
+
+/// Reads LaunchDarkly's flag, and what else is needed, for each of `matters`. What cannot be read for one flag is told in
+/// its item.
+///
+/// # Errors
+/// Where LaunchDarkly cannot be reached, or takes no token: then nothing can be said about any flag.
+pub async fn read(client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
+    let mut environments: BTreeMap<Environment, Result<RemoteEnvironment, ApiError>> = BTreeMap::new();
+    let mut items = Vec::with_capacity(matters.len());
+    for matter in matters {
+        let environment = &matter.subject.0;
+        if !environments.contains_key(environment) {
+            let answer = client.environment(environment).await;
+            if let Err(error) = &answer
+                && (error.is_outage() || matches!(error, ApiError::Unauthorized { .. } | ApiError::RateLimited { .. }))
+            {
+                return Err(Failure::from(error.clone()).hint("Nothing was sent, and nothing is lost: rc replay"));
+            }
+            environments.insert(environment.clone(), answer);
+        }
+        match environments.get(environment) {
+            Some(Ok(settings)) => {
+                let item = read_one(client, matter, settings).await?;
+                items.push(item);
+            }
+            // Reading an environment takes another right than reading its flags: without it, approvals show when they
+            // are refused.
+            Some(Err(ApiError::Forbidden { .. })) => items.push(read_one(client, matter, &unknown()).await?),
+            Some(Err(error)) => items.push(Item::failed(matter, Failure::from(error.clone()))),
+            None => {}
+        }
+    }
+    Ok(items)
+}
+
+fn unknown() -> RemoteEnvironment {
+    RemoteEnvironment { name: String::new(), critical: false, confirm_changes: false, approval: None }
+}
+
+async fn read_one(client: &Client, matter: Matter, settings: &RemoteEnvironment) -> Result<Item, Failure> {
+    let now = match flag(client, &matter).await {
+        Ok(now) => now,
+        Err(error) if error.is_outage() => {
+            return Err(Failure::from(error).hint("Nothing was sent, and nothing is lost: rc replay"));
+        }
+        Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
+    };
+    let approval = match Item::request(&matter.override_) {
+        Some(request) => match client.approval(&matter.subject.0, &matter.subject.1, request).await {
+            Ok(approval) => Some(approval),
+            Err(ApiError::NotFound { .. } | ApiError::Configuration { .. }) => None,
+            Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
+        },
+        None => None,
+    };
+    let first = plan::course(&matter.override_, now.as_ref(), None);
+    let audit = match first {
+        Course::Conflict { .. } | Course::ChangedBack { .. } => audit(client, &matter).await.ok(),
+        _ => None,
+    };
+    Ok(Item::new(matter, now, audit, approval, settings.approval.as_ref()))
+}
+
+/// LaunchDarkly's flag; `None` where it has none.
+///
+/// # Errors
+/// Where it could not be read.
+pub async fn flag(client: &Client, matter: &Matter) -> Result<Option<RemoteFlag>, ApiError> {
+    match client.flag(&matter.subject.0, &matter.subject.1).await {
+        Ok(flag) => Ok(Some(flag)),
+        Err(ApiError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What LaunchDarkly's audit log has since the override began, and a day before.
+///
+/// # Errors
+/// Where it could not be read.
+pub async fn audit(client: &Client, matter: &Matter) -> Result<AuditLog, ApiError> {
+    let began = matter.override_.changes.iter().filter_map(|change| change.made_at_ms()).min();
+    let began = began.and_then(|began| i64::try_from(began).ok()).unwrap_or_default();
+    client.audit(&matter.subject.0, &matter.subject.1, began.saturating_sub(AUDIT_BEFORE_MS)).await
+}
+
+/// An open approval request that asks for this very override.
+///
+/// # Errors
+/// Where it could not be found out.
+pub async fn open_approval(client: &Client, matter: &Matter) -> Result<Option<Approval>, ApiError> {
+    let Some(change) = matter.override_.change() else { return Ok(None) };
+    let approvals = client.approvals(&matter.subject.0, &matter.subject.1).await?;
+    Ok(approvals.into_iter().find(|approval| approval.is_open() && approval.names(change)))
+}

@@ -1,0 +1,302 @@
+//! Bringing the stores up to date after LaunchDarkly's word: an override that LaunchDarkly has is held or ends, one that is
+//! given up is put back. What is written was decided in `change/` and recorded before; what a target holds is read again
+//! where it changed in between, and decided again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::change::id::Actor;
+use crate::change::merge::Standing;
+use crate::change::override_::Ending;
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::change::recorded::OverrideWrite;
+use crate::change::recorded::Write;
+use crate::change::seen::Copy;
+use crate::change::seen::Seen;
+use crate::change::seen::is_ours;
+use crate::change::seen::shows;
+use crate::change::settle;
+use crate::change::settle::Answer;
+use crate::change::settle::Settling;
+use crate::change::target::Target;
+use crate::change::undo;
+use crate::change::undo::By;
+use crate::change::undo::PutBack;
+use crate::commands::replay::files::Files;
+use crate::commands::replay::outcome::Done;
+use crate::commands::replay::owed::Matter;
+use crate::commands::replay::owed::Subject;
+use crate::commands::survey;
+use crate::commands::survey::Stores;
+use crate::commands::writing;
+use crate::error::Failure;
+use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
+use crate::store::FlagReading;
+use crate::store::WriteOutcome;
+
+/// What an override's stores are to be told.
+#[derive(Debug, Clone)]
+pub enum Word {
+    /// LaunchDarkly has it as this version.
+    Has {
+        /// LaunchDarkly's version.
+        version: u64,
+        /// LaunchDarkly's own record, where its own data path showed one.
+        shown: Option<Record>,
+    },
+    /// It is over, and LaunchDarkly's record goes back.
+    Over(Ending),
+    /// An approval request stands for it.
+    Awaits {
+        /// LaunchDarkly's id of it.
+        request: String,
+    },
+}
+
+/// What came of it in one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// The override ended there: LaunchDarkly's own data path shows it.
+    Settled,
+    /// The override stays there until LaunchDarkly's own data path shows it.
+    Held,
+    /// The override there has had more edits than were sent, and stays owed.
+    Newer,
+    /// LaunchDarkly's record is back.
+    PutBack,
+    /// It says there that an approval is waited for.
+    Awaits,
+    /// There was nothing to do.
+    Nothing,
+    /// It could not be done.
+    Not(String),
+    /// The target did not answer.
+    Silent,
+}
+
+impl Came {
+    /// Whether the target has what it should have.
+    pub fn is_well(&self) -> bool {
+        !matches!(self, Came::Not(_) | Came::Silent)
+    }
+}
+
+/// One override's stores.
+#[derive(Debug)]
+pub struct Telling<'m> {
+    /// The override.
+    pub matter: &'m Matter,
+    /// As it was sent: usually the matter's own.
+    pub sent: &'m Override,
+    /// What they are told.
+    pub word: Word,
+}
+
+/// What came of it, target by target.
+pub type Told = BTreeMap<Target, Came>;
+
+struct Job {
+    telling: usize,
+    target: Target,
+    seen: Seen,
+    attempt: usize,
+}
+
+/// Tells the stores, all of them at once, and gives for each of `tellings` what came of it.
+pub async fn tell(stores: &Stores, files: &mut Files<'_>, actor: &Actor, tellings: &[Telling<'_>]) -> Vec<Told> {
+    let mut told: Vec<Told> = tellings
+        .iter()
+        .map(|telling| telling.matter.silent.iter().map(|target| (target.clone(), Came::Silent)).collect())
+        .collect();
+    let mut jobs: Vec<Job> = Vec::new();
+    for (place, telling) in tellings.iter().enumerate() {
+        let job = |(target, seen): &(Target, Seen)| Job {
+            telling: place,
+            target: target.clone(),
+            seen: seen.clone(),
+            attempt: 0,
+        };
+        jobs.extend(telling.matter.seen.iter().map(job));
+    }
+    while !jobs.is_empty() {
+        jobs = round(stores, files, actor, tellings, jobs, &mut told).await;
+    }
+    told
+}
+
+/// Does what can be done with what was read, and gives what has to be tried again, read anew.
+async fn round(
+    stores: &Stores,
+    files: &mut Files<'_>,
+    actor: &Actor,
+    tellings: &[Telling<'_>],
+    jobs: Vec<Job>,
+    told: &mut [Told],
+) -> Vec<Job> {
+    let (mut writes, mut of, mut meant): (Vec<Write>, Vec<&Subject>, Vec<(Job, Came)>) = <_>::default();
+    let shown: Vec<Option<Record>> = tellings.iter().map(shown_elsewhere).collect();
+    for job in jobs {
+        let Some(telling) = tellings.get(job.telling) else { continue };
+        let shown = shown.get(job.telling).and_then(Option::as_ref);
+        match decided(telling, actor, &job, shown) {
+            (came, Some(write)) => {
+                writes.push(write);
+                of.push(&telling.matter.subject);
+                meant.push((job, came));
+            }
+            (came, None) => came_to(told, &job, came),
+        }
+    }
+    if writes.is_empty() {
+        return Vec::new();
+    }
+    let recorded = match files.record(&of, &writes) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            let why = format!("not written, since it could not be recorded: {}", Failure::from(error).message);
+            for (job, _) in meant {
+                came_to(told, &job, Came::Not(why.clone()));
+            }
+            return Vec::new();
+        }
+    };
+    let mut outcomes = BTreeMap::new();
+    for wrote in writing::write(stores, &recorded, |_| ()).await {
+        // Two environments may have a flag of the same key, but not in the same target.
+        outcomes.insert((wrote.target, wrote.flag), wrote.outcome);
+    }
+    let mut again = Vec::new();
+    for (job, came) in meant {
+        let Some(telling) = tellings.get(job.telling) else { continue };
+        match outcomes.remove(&(job.target.clone(), telling.matter.subject.1.clone())) {
+            Some(WriteOutcome::Written { .. }) => came_to(told, &job, came),
+            Some(WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged)
+                if job.attempt + 1 < writing::ATTEMPTS_MAX =>
+            {
+                match read_again(stores, telling, &job).await {
+                    Ok(seen) => again.push(Job { seen, attempt: job.attempt + 1, ..job }),
+                    Err(why) => came_to(told, &job, Came::Not(why)),
+                }
+            }
+            Some(WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged) => {
+                came_to(told, &job, Came::Not("it changes again and again".to_owned()));
+            }
+            Some(WriteOutcome::Failed(error)) => came_to(told, &job, Came::Not(error.to_string())),
+            None => came_to(told, &job, Came::Not("no answer".to_owned())),
+        }
+    }
+    again
+}
+
+fn came_to(told: &mut [Told], job: &Job, came: Came) {
+    if let Some(told) = told.get_mut(job.telling) {
+        told.insert(job.target.clone(), came);
+    }
+}
+
+async fn read_again(stores: &Stores, telling: &Telling<'_>, job: &Job) -> Result<Seen, String> {
+    read(stores, &job.target, &telling.matter.subject.1).await
+}
+
+/// An override that was replayed a moment ago, with what these targets hold now.
+pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matter {
+    let mut seen = Vec::new();
+    for target in targets {
+        if let Ok(found) = read(stores, target, &done.subject.1).await {
+            seen.push(((*target).clone(), found));
+        }
+    }
+    Matter {
+        subject: done.subject.clone(),
+        override_: done.override_.clone(),
+        only_filed: false,
+        parts: Vec::new(),
+        unnoted: false,
+        seen,
+        standing: Standing::InForce(Box::new(done.override_.clone())),
+        silent: Vec::new(),
+    }
+}
+
+async fn read(stores: &Stores, target: &Target, flag: &FlagKey) -> Result<Seen, String> {
+    let Some(store) = survey::store_of(stores, target) else { return Err("is no store of this run".to_owned()) };
+    let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await.map_err(|error| error.to_string())?;
+    let FlagReading { record, override_ } = reading.flags.get(flag).cloned().unwrap_or_default();
+    let (override_text, override_) = match override_ {
+        Some(stored) => (Some(stored.text), Some(stored.parsed)),
+        None => (None, None),
+    };
+    Ok(Seen { record, own_keys: reading.own_keys, override_text, override_ })
+}
+
+/// LaunchDarkly's own record that a target shows, or that was seen otherwise.
+fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
+    let Word::Has { version, shown } = &telling.word else { return None };
+    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| match seen.copy() {
+        Copy::Readable(record) if !is_ours(&record, seen.own().into_iter().chain([telling.sent])) => Some(record),
+        _ => None,
+    });
+    // What others show counts only by its version: hosts may hold different content.
+    let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));
+    theirs.chain(shown.clone()).max_by_key(Record::version)
+}
+
+/// What a target gets: what it comes to, and the write that takes it there, if any.
+fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Record>) -> (Came, Option<Write>) {
+    let (target, seen) = (&job.target, &job.seen);
+    let Some(change) = telling.sent.change() else { return (Came::Not("it names no change".to_owned()), None) };
+    let by = By { change, actor: actor.clone(), at: Timestamp::now() };
+    match &telling.word {
+        Word::Has { version, .. } => {
+            let answer = Answer { sent: telling.sent, version: *version, shown };
+            match settle::after_patch(&by, target, seen, &answer) {
+                Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
+                Ok(Settling::Held(write)) => (Came::Held, Some(*write)),
+                Ok(Settling::HeldAlready) => (Came::Held, None),
+                Ok(Settling::Newer(write)) => (Came::Newer, Some(*write)),
+                Ok(Settling::NothingThere) => (Came::Nothing, None),
+                Ok(Settling::OverrideUnreadable(why)) => (Came::Not(why), None),
+                Err(error) => (Came::Not(error.to_string()), None),
+            }
+        }
+        Word::Over(ending) => {
+            let standing = if telling.matter.only_filed {
+                Standing::InForce(Box::new(telling.sent.clone()))
+            } else {
+                telling.matter.standing.clone()
+            };
+            match undo::put_back(&by, *ending, target, seen, &standing) {
+                PutBack::Write(write) => (Came::PutBack, Some(*write)),
+                PutBack::NothingThere | PutBack::AlreadyReplayed { .. } => (Came::Nothing, None),
+                PutBack::OverrideUnreadable(why) => (Came::Not(why), None),
+            }
+        }
+        Word::Awaits { request } => awaits(telling, seen, target, request),
+    }
+}
+
+fn awaits(telling: &Telling<'_>, seen: &Seen, target: &Target, request: &str) -> (Came, Option<Write>) {
+    let state = OverrideState::AwaitingApproval { request: request.to_owned() };
+    match seen.own() {
+        None => (Came::Nothing, None),
+        Some(own) if own.revision != telling.sent.revision || own.change() != telling.sent.change() => {
+            (Came::Nothing, None)
+        }
+        Some(own) if own.state == state => (Came::Awaits, None),
+        Some(own) => {
+            let write = Write {
+                target: target.clone(),
+                flag: own.flag.clone(),
+                before: seen.exact_record(),
+                after: None,
+                override_before: seen.override_text.clone(),
+                override_after: OverrideWrite::Put(Box::new(Override { state, ..own.clone() })),
+                change: own.change().unwrap_or_default(),
+            };
+            (Came::Awaits, Some(write))
+        }
+    }
+}

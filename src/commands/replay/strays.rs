@@ -1,0 +1,149 @@
+//! Edits in the playback that are part of no override (design 4.4): over if a store or LaunchDarkly says so, else a
+//! question, else left. They are never sent: somebody may have replayed them long ago.
+
+use std::collections::BTreeMap;
+
+use crate::change::event::Happened;
+use crate::commands::Context;
+use crate::commands::replay::Arguments;
+use crate::commands::replay::OnConflict;
+use crate::commands::replay::files::Files;
+use crate::commands::replay::outcome::StrayDone;
+use crate::commands::replay::outcome::StrayOutcome;
+use crate::commands::replay::owed::Astray;
+use crate::commands::replay::owed::Stray;
+use crate::commands::replay::owed::Subject;
+use crate::commands::replay::words;
+use crate::error::Failure;
+use crate::launchdarkly::Client;
+use crate::launchdarkly::audit::AuditLog;
+use crate::playback::Loaded;
+use crate::playback::Syncing;
+use crate::ui::harmless::harmless;
+use crate::ui::prompt::Choice;
+use crate::ui::time;
+
+/// How far before a change the audit log is looked at, for clocks that differ.
+const AUDIT_BEFORE_MS: i64 = 60 * 60 * 1000;
+
+const CHOICES: [Choice; 2] = [Choice { letter: 'g', word: "give up" }, Choice { letter: 's', word: "skip" }];
+
+/// Whether LaunchDarkly has to be asked.
+pub fn need_launchdarkly(strays: &[Stray]) -> bool {
+    strays.iter().any(|stray| matches!(stray.why, Astray::Unexplained | Astray::Hidden(_)))
+}
+
+/// Finds out about each of them.
+pub async fn find_out(
+    strays: Vec<Stray>,
+    client: Option<&Client>,
+    arguments: &Arguments,
+    context: &Context<'_>,
+) -> Vec<StrayDone> {
+    let mut logs: BTreeMap<Subject, Result<AuditLog, Failure>> = BTreeMap::new();
+    let oldest = oldest(&strays);
+    let mut done = Vec::with_capacity(strays.len());
+    for stray in strays {
+        let change = stray.part.0;
+        let outcome = match stray.why {
+            Astray::Ended(mark) => StrayOutcome::Ended(mark),
+            Astray::Replayed { version } => StrayOutcome::Replayed { version },
+            Astray::Nowhere => StrayOutcome::Nowhere,
+            Astray::Hidden(_) | Astray::Unexplained => {
+                if let (Some(client), false) = (client, logs.contains_key(&stray.subject)) {
+                    let after = oldest.get(&stray.subject).copied().unwrap_or_default();
+                    let log = client.audit(&stray.subject.0, &stray.subject.1, after).await;
+                    logs.insert(stray.subject.clone(), log.map_err(Failure::from));
+                }
+                let log = logs.get(&stray.subject);
+                let found = log.and_then(|log| log.as_ref().ok()).and_then(|log| log.of_change(change));
+                match found {
+                    Some(entry) => StrayOutcome::InAuditLog(words::entry_in_words(entry)),
+                    None => undecided(&stray, log),
+                }
+            }
+        };
+        done.push(StrayDone { subject: stray.subject, change, outcome });
+    }
+    ask(&mut done, arguments, context).await;
+    done
+}
+
+fn oldest(strays: &[Stray]) -> BTreeMap<Subject, i64> {
+    let mut oldest: BTreeMap<Subject, i64> = BTreeMap::new();
+    for stray in strays {
+        let made = stray.part.0.made_at_ms().and_then(|made| i64::try_from(made).ok()).unwrap_or_default();
+        let after = made.saturating_sub(AUDIT_BEFORE_MS);
+        oldest.entry(stray.subject.clone()).and_modify(|known| *known = after.min(*known)).or_insert(after);
+    }
+    oldest
+}
+
+fn undecided(stray: &Stray, log: Option<&Result<AuditLog, Failure>>) -> StrayOutcome {
+    if let Astray::Hidden(targets) = &stray.why {
+        let targets: Vec<String> = targets.iter().map(|target| target.store.clone()).collect();
+        let why = format!("its override may be in {}, which did not answer", crate::ui::words::list(&targets));
+        return StrayOutcome::Undecided { why, unreachable: true };
+    }
+    let log = match log {
+        Some(Ok(log)) if log.complete => "LaunchDarkly's audit log does not name it",
+        Some(Ok(_)) => "the part of LaunchDarkly's audit log that can be read does not name it",
+        Some(Err(_)) => "LaunchDarkly's audit log could not be read",
+        None => "LaunchDarkly was not asked",
+    };
+    let why = format!("its override is gone from the stores, there is no mark of how it ended, and {log}; not sent");
+    StrayOutcome::Undecided { why, unreachable: false }
+}
+
+async fn ask(done: &mut [StrayDone], arguments: &Arguments, context: &Context<'_>) {
+    for stray in done {
+        let StrayOutcome::Undecided { why, unreachable: false } = &stray.outcome else { continue };
+        let given_up = match arguments.on_conflict {
+            OnConflict::Launchdarkly => true,
+            OnConflict::Ask if !arguments.dry_run && context.prompter.can_ask() => {
+                context.output.say(&format!("{} ({}): {why}", stray.subject.1, stray.change.short()));
+                matches!(context.prompter.choose(context.output, &CHOICES).await, Ok(0))
+            }
+            OnConflict::Ask | OnConflict::Override | OnConflict::Skip => false,
+        };
+        if given_up {
+            stray.outcome = StrayOutcome::GivenUp;
+        }
+    }
+}
+
+/// Notes in the playback what was found out, so that nobody is asked again.
+///
+/// # Errors
+/// A file could not be written.
+pub fn note(done: &[StrayDone], loaded: &Loaded, files: &mut Files<'_>) -> Result<(), Failure> {
+    let mut failed = None;
+    for stray in done {
+        let Some(what) = event(stray) else { continue };
+        let edit = loaded.files.iter().find(|file| file.change() == stray.change).and_then(|file| {
+            let edits = &file.intent.change.edits;
+            edits.iter().position(|edit| edit.environment == stray.subject.0 && edit.flag == stray.subject.1)
+        });
+        let Some(edit) = edit else { continue };
+        if let Err(error) = files.note_one(loaded, (stray.change, edit), what, Syncing::Now) {
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn event(stray: &StrayDone) -> Option<Happened> {
+    match &stray.outcome {
+        StrayOutcome::Ended(mark) if mark.ending == crate::change::override_::Ending::Settled => {
+            Some(Happened::Settled { target: None, version: mark.version })
+        }
+        StrayOutcome::Ended(mark) => Some(Happened::Abandoned {
+            why: format!("{} by {} {}, says a store", mark.ending, harmless(&mark.actor.user), time::full(mark.at)),
+        }),
+        StrayOutcome::InAuditLog(_) => Some(Happened::Settled { target: None, version: None }),
+        StrayOutcome::GivenUp => {
+            Some(Happened::Abandoned { why: "its override was gone, and nobody knew more".to_owned() })
+        }
+        StrayOutcome::Replayed { .. } | StrayOutcome::Nowhere | StrayOutcome::Undecided { .. } => None,
+    }
+}

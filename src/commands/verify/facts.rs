@@ -1,0 +1,244 @@
+//! Everything that anybody says about the flags that were changed: LaunchDarkly, stores, relays, the playback. It reads
+//! and never writes; nothing is judged here.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use jiff::Timestamp;
+
+use crate::change::override_::Override;
+use crate::change::seen::Copy;
+use crate::change::seen::Seen;
+use crate::commands::Context;
+use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::Scope;
+use crate::commands::place::Surroundings;
+use crate::commands::relays::Before;
+use crate::commands::replay;
+use crate::commands::survey;
+use crate::commands::survey::Extent;
+use crate::commands::targets::Chosen;
+use crate::error::Failure;
+use crate::flag::configuration::Configuration;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
+use crate::launchdarkly::ApiError;
+use crate::launchdarkly::Client;
+use crate::launchdarkly::pacing::Patience;
+use crate::playback::Loaded;
+use crate::relay::client::RelayClient;
+
+/// How far back a replayed change is looked at.
+const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The most flags of replayed changes that are looked at, newest first.
+const RECENT_MAX: usize = 500;
+/// How many relays are asked at once.
+const ASKED_AT_ONCE: usize = 16;
+/// Rate limits are waited out; an outage is to be told soon.
+const PATIENCE: Patience =
+    Patience { attempts: 2, rate_limit: Duration::from_secs(150), failures: Duration::from_secs(2) };
+
+/// What somebody says of a flag.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Voice {
+    /// This.
+    Says {
+        /// What the flag does.
+        configuration: Box<Configuration>,
+        /// The version.
+        version: u64,
+    },
+    /// There is no such flag, or it is deleted or archived.
+    Nothing,
+    /// What is there cannot be read.
+    Damaged(String),
+    /// No answer.
+    Silent(String),
+}
+
+impl Voice {
+    fn of_record(record: &Record) -> Self {
+        let configuration = Box::new(Configuration::of_record(record));
+        Voice::Says { configuration, version: record.version() }
+    }
+
+    fn of_seen(seen: &Seen) -> Self {
+        match seen.copy() {
+            Copy::Readable(record) => Voice::of_record(&record),
+            Copy::Missing | Copy::Tombstone { .. } => Voice::Nothing,
+            Copy::Damaged { unreadable, .. } => Voice::Damaged(unreadable.to_string()),
+        }
+    }
+}
+
+/// One flag, and what everybody says of it.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Where.
+    pub environment: Environment,
+    /// Which flag.
+    pub flag: FlagKey,
+    /// The override that is in force or replayed.
+    pub override_: Option<Override>,
+    /// Whether the playback has a change of it that is not over although there is no override.
+    pub open_change: bool,
+    /// LaunchDarkly's REST API.
+    pub launchdarkly: Voice,
+    /// The stores, by label (and prefix, for copies of a payload filter), which need not have the flag where it is such
+    /// a copy.
+    pub stores: Vec<(String, Voice, bool)>,
+    /// The relays, by label.
+    pub relays: Vec<(String, Voice)>,
+}
+
+/// Gathers them. Also gives why LaunchDarkly was not asked, or did not answer.
+pub async fn gather(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    views: &[EnvironmentView<'_>],
+    loaded: &Loaded,
+    scope: &Scope,
+) -> (Vec<Facts>, Option<Failure>) {
+    let mut all = Vec::new();
+    for view in views {
+        all.extend(of_environment(context, surroundings, view, loaded, scope).await);
+    }
+    if all.is_empty() {
+        return (all, None);
+    }
+    let silence = match replay::client(context, PATIENCE, None) {
+        Ok(client) => ask_launchdarkly(&client, &mut all).await,
+        Err(failure) => Some(failure),
+    };
+    (all, silence)
+}
+
+async fn ask_launchdarkly(client: &Client, all: &mut [Facts]) -> Option<Failure> {
+    for facts in all {
+        facts.launchdarkly = match client.flag(&facts.environment, &facts.flag).await {
+            Ok(flag) if flag.archived => Voice::Nothing,
+            Ok(flag) => Voice::Says { configuration: Box::new(flag.configuration), version: flag.version },
+            Err(ApiError::NotFound { .. }) => Voice::Nothing,
+            // The next flag would fare no better.
+            Err(error) => return Some(error.into()),
+        };
+    }
+    None
+}
+
+/// The flags of changes that were replayed lately.
+fn recent(loaded: &Loaded, environment: &Environment, scope: &Scope) -> BTreeSet<FlagKey> {
+    let now = Timestamp::now();
+    let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    let newest = loaded.files.iter().rev().filter(|file| age(file.intent.change.motive.at) <= RECENT);
+    let edits = newest.flat_map(|file| &file.intent.change.edits).filter(|edit| edit.environment == *environment);
+    let wanted = |flag: &FlagKey| scope.flags.is_empty() || scope.flags.contains(flag);
+    edits.map(|edit| edit.flag.clone()).filter(wanted).take(RECENT_MAX).collect()
+}
+
+async fn of_environment(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    view: &EnvironmentView<'_>,
+    loaded: &Loaded,
+    scope: &Scope,
+) -> Vec<Facts> {
+    let Ok(targets) = &view.targets else { return Vec::new() };
+    let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
+    let silent: Vec<(Chosen, String)> =
+        view.silent().map(|(chosen, error)| (chosen.clone(), error.to_string())).collect();
+    let mut all: BTreeMap<FlagKey, Facts> = BTreeMap::new();
+    for situation in &view.situations {
+        let override_ = situation.standing.in_force().cloned();
+        let open_change = override_.is_none() && !situation.filed.is_empty();
+        let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
+        all.insert(situation.flag.clone(), Facts { override_, open_change, ..facts });
+    }
+    let more: Vec<FlagKey> =
+        recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
+    if !more.is_empty() {
+        let views = survey::look(&surroundings.stores, &chosen, Extent::Flags(&more)).await;
+        for flag in more {
+            let seen: Vec<(Chosen, Seen)> =
+                views.iter().filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &flag)?))).collect();
+            let facts = facts(&view.environment, &flag, &seen, &silent);
+            all.insert(flag, facts);
+        }
+    }
+    let mut all: Vec<Facts> = all.into_values().collect();
+    ask_relays(context, surroundings, &view.environment, &chosen, &mut all).await;
+    all
+}
+
+fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], silent: &[(Chosen, String)]) -> Facts {
+    let told = seen.iter().map(|(chosen, seen)| (label(chosen), Voice::of_seen(seen), chosen.is_filter_copy));
+    let silent = silent.iter().map(|(chosen, why)| (label(chosen), Voice::Silent(why.clone()), chosen.is_filter_copy));
+    Facts {
+        environment: environment.clone(),
+        flag: flag.clone(),
+        override_: None,
+        open_change: false,
+        launchdarkly: Voice::Silent("it was not asked".to_owned()),
+        stores: told.chain(silent).collect(),
+        relays: Vec::new(),
+    }
+}
+
+/// A store's label, with the prefix where it is a copy of a payload filter.
+fn label(chosen: &Chosen) -> String {
+    if chosen.is_filter_copy { chosen.target.to_string() } else { chosen.target.store.clone() }
+}
+
+async fn ask_relays(
+    context: &Context<'_>,
+    surroundings: &Surroundings,
+    environment: &Environment,
+    chosen: &[Chosen],
+    all: &mut [Facts],
+) {
+    let Some(client) = &surroundings.fleet.client else { return };
+    let key = surroundings.given_key(context, environment).ok().flatten();
+    let before = surroundings.fleet.before(
+        environment,
+        chosen,
+        &surroundings.addresses(),
+        &surroundings.configurations,
+        key.as_ref(),
+    );
+    let before: Vec<Before<'_>> = before.into_iter().flatten().filter(|before| before.key.is_some()).collect();
+    let questions: Vec<(usize, FlagKey, &Before<'_>)> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(place, facts)| before.iter().map(move |before| (place, facts.flag.clone(), before)))
+        .collect();
+    let answers: Vec<(usize, String, Voice)> = stream::iter(questions)
+        .map(|(place, flag, before)| async move {
+            (place, before.relay.address.label().to_owned(), ask_relay(client, before, &flag).await)
+        })
+        .buffered(ASKED_AT_ONCE)
+        .collect()
+        .await;
+    for (place, relay, voice) in answers {
+        if let Some(facts) = all.get_mut(place) {
+            facts.relays.push((relay, voice));
+        }
+    }
+}
+
+async fn ask_relay(client: &RelayClient, before: &Before<'_>, flag: &FlagKey) -> Voice {
+    let Some(key) = &before.key else { return Voice::Silent("its SDK key is not known".to_owned()) };
+    match client.poll(&before.relay.address, key, before.filter.as_deref(), flag, None).await {
+        Err(error) => Voice::Silent(error.to_string()),
+        Ok(polled) => match polled.served.filter(|served| !served.deleted) {
+            None => Voice::Nothing,
+            Some(served) => match Record::parse(served.text.as_bytes()) {
+                Ok(record) => Voice::of_record(&record),
+                Err(error) => Voice::Damaged(error.to_string()),
+            },
+        },
+    }
+}

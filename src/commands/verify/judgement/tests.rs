@@ -1,0 +1,85 @@
+//! Agreement, case by case.
+
+use super::*;
+use crate::change::sample;
+use crate::flag::instruction::Instruction as Asked;
+use crate::flag::record::Record;
+
+fn voice(record: &Record) -> Voice {
+    Voice::Says { configuration: Box::new(Configuration::of_record(record)), version: record.version() }
+}
+
+fn facts(launchdarkly: &Record, stores: &[&Record]) -> Facts {
+    Facts {
+        environment: "shop/production".parse().unwrap(),
+        flag: "checkout".parse().unwrap(),
+        override_: None,
+        open_change: false,
+        launchdarkly: voice(launchdarkly),
+        stores: stores
+            .iter()
+            .enumerate()
+            .map(|(number, record)| (format!("s{number}"), voice(record), false))
+            .collect(),
+        relays: Vec::new(),
+    }
+}
+
+fn off() -> Override {
+    sample::override_of(&sample::flag(42, true, 1, 0), &[Asked::TurnFlagOff], sample::change(1))
+}
+
+#[track_caller]
+fn judged(facts: &Facts, expected: Judgement) -> String {
+    let judged = judge(facts);
+    assert_eq!(judged.judgement, expected, "{}", judged.told);
+    judged.told
+}
+
+#[test]
+fn the_same_by_value_is_the_same() {
+    let record = sample::flag(42, true, 1, 0);
+    assert_eq!(judged(&facts(&record, &[&record, &record]), Judgement::Same), "");
+    let older = sample::flag(41, true, 1, 0);
+    judged(&facts(&record, &[&record, &older]), Judgement::Same);
+}
+
+#[test]
+fn what_is_owed_is_told_target_by_target() {
+    let (on, edited) = (sample::flag(42, true, 1, 0), sample::flag(43, false, 1, 0));
+    let facts = Facts { override_: Some(off()), ..facts(&on, &[&edited, &on]) };
+    assert_eq!(judged(&facts, Judgement::Owed), "LaunchDarkly on v42; off v43 in s0, on v42 in s1");
+}
+
+#[test]
+fn a_replayed_override_that_waits_for_its_evidence_agrees() {
+    let override_ = Override { state: OverrideState::Replayed { version: 43 }, ..off() };
+    let edited = sample::flag(43, false, 1, 0);
+    judged(&Facts { override_: Some(override_.clone()), ..facts(&edited, &[&edited]) }, Judgement::Same);
+    let back = sample::flag(44, true, 1, 0);
+    judged(&Facts { override_: Some(override_), ..facts(&back, &[&back]) }, Judgement::Differs);
+}
+
+#[test]
+fn differences_without_an_override() {
+    let (on, off) = (sample::flag(44, true, 1, 0), sample::flag(43, false, 1, 0));
+    assert_eq!(
+        judged(&facts(&on, &[&off, &on]), Judgement::Differs),
+        "LaunchDarkly on v44; off v43 in s0, on v44 in s1"
+    );
+    let ahead = sample::flag(45, true, 1, 0);
+    judged(&facts(&on, &[&ahead]), Judgement::Differs);
+    let mut missing = facts(&on, &[&on]);
+    missing.stores.push(("s1".to_owned(), Voice::Nothing, false));
+    judged(&missing, Judgement::Differs);
+    missing.stores[1].2 = true;
+    judged(&missing, Judgement::Same);
+}
+
+#[test]
+fn who_did_not_answer_is_not_in_agreement() {
+    let on = sample::flag(42, true, 1, 0);
+    let mut facts = facts(&on, &[&on]);
+    facts.relays.push(("eu-1".to_owned(), Voice::Silent("refused".to_owned())));
+    assert!(judged(&facts, Judgement::NotKnown).contains("NO ANSWER through relay eu-1"));
+}

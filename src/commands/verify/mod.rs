@@ -1,0 +1,49 @@
+//! `rc verify`.
+
+mod facts;
+mod judgement;
+mod report;
+
+use super::Context;
+use crate::commands::overview;
+use crate::commands::overview::Scope;
+use crate::commands::place::Surroundings;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::flag::key::FlagKey;
+use crate::ui::progress::Progress;
+use report::Report;
+
+/// Hold LaunchDarkly, stores, relays and the record against each other
+///
+/// For every flag that is overridden, or that a change of the last seven days names. They agree where all that were
+/// asked say the same, by value. Exit code 0: full agreement; 6: something is owed; 1: they differ otherwise; 7:
+/// LaunchDarkly, a store or a relay did not answer, or there is no LD_API_KEY to ask LaunchDarkly with.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only these flags; may be given several times
+    #[arg(short, long, value_name = "FLAG")]
+    pub flag: Vec<FlagKey>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Where no store is configured, or the playback cannot be read.
+pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let scope = Scope::typed(context, &arguments.flag)?;
+    let loaded = overview::playback(context)?.load()?;
+    let report = {
+        let _progress = Progress::start(context.output, "asking LaunchDarkly, stores and relays");
+        let surroundings = Surroundings::look(context).await?;
+        let views = overview::look(context, &surroundings, &loaded, &scope).await;
+        let (facts, silence) = facts::gather(context, &surroundings, &views, &loaded, &scope).await;
+        Report::new(&facts, &views, &loaded, silence)
+    };
+    if context.output.wants_json() {
+        context.output.json(&report.json());
+    } else {
+        context.output.report(&report.text());
+    }
+    Ok(report.code())
+}

@@ -1,0 +1,210 @@
+//! What a verification comes to, for people and as JSON. Data in, text out.
+
+use serde::Serialize;
+
+use crate::commands::overview::EnvironmentView;
+use crate::commands::verify::facts::Facts;
+use crate::commands::verify::judgement;
+use crate::commands::verify::judgement::Judged;
+use crate::commands::verify::judgement::Judgement;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::playback::Loaded;
+use crate::ui::harmless::harmless;
+use crate::ui::output::BAD;
+use crate::ui::output::GOOD;
+use crate::ui::output::NOTICE;
+use crate::ui::output::paint;
+use crate::ui::table::Table;
+use crate::ui::words::count;
+use crate::ui::words::list;
+
+/// One flag.
+#[derive(Debug)]
+struct Row {
+    environment: String,
+    flag: String,
+    judged: Judged,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Report {
+    rows: Vec<Row>,
+    /// How many stores and relays were asked.
+    stores: usize,
+    relays: usize,
+    /// Why LaunchDarkly did not say anything.
+    silence: Option<Failure>,
+    /// What could not be looked at.
+    problems: Vec<String>,
+    /// Whether an environment or store is among them.
+    unanswered: bool,
+    /// Whether the playback itself is not sound.
+    damaged: bool,
+}
+
+impl Report {
+    /// Puts it together.
+    pub fn new(facts: &[Facts], views: &[EnvironmentView<'_>], loaded: &Loaded, silence: Option<Failure>) -> Self {
+        let rows = facts.iter().map(|facts| Row {
+            environment: facts.environment.to_string(),
+            flag: facts.flag.to_string(),
+            judged: judgement::judge(facts),
+        });
+        let mut problems = Vec::new();
+        for view in views {
+            if let Err(failure) = &view.targets {
+                problems.push(format!("{}: {}", view.environment, failure.message));
+            }
+            let silent = view
+                .silent()
+                .map(|(chosen, error)| format!("{} of {}: {error}", chosen.target.store, view.environment));
+            problems.extend(silent);
+        }
+        let unanswered = !problems.is_empty();
+        for damage in &loaded.damaged {
+            problems.push(format!("{}: {}", damage.file.display(), damage.problem));
+        }
+        let most = |number: fn(&Facts) -> usize| facts.iter().map(number).max().unwrap_or_default();
+        Self {
+            rows: rows.collect(),
+            stores: most(|facts| facts.stores.len()),
+            relays: most(|facts| facts.relays.len()),
+            silence,
+            unanswered,
+            damaged: !loaded.damaged.is_empty(),
+            problems,
+        }
+    }
+
+    fn number(&self, wanted: Judgement) -> usize {
+        self.rows.iter().filter(|row| row.judged.judgement == wanted).count()
+    }
+
+    /// 0 in full agreement, 7 where somebody did not answer, 6 where something is owed, 1 where they differ otherwise.
+    pub fn code(&self) -> ExitCode {
+        if self.silence.is_some() || self.unanswered || self.number(Judgement::NotKnown) > 0 {
+            ExitCode::Unreachable
+        } else if self.number(Judgement::Owed) > 0 {
+            ExitCode::Owed
+        } else if self.number(Judgement::Differs) > 0 || self.damaged {
+            ExitCode::Failure
+        } else {
+            ExitCode::Done
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut lines = Vec::new();
+        if self.rows.is_empty() {
+            lines.push("No flag is overridden, and none was changed in the last 7 days.".to_owned());
+        } else {
+            lines.push(self.heading());
+            lines.push(self.table());
+        }
+        lines.extend(self.problems.iter().map(|problem| format!("  {}", harmless(problem))));
+        if let Some(silence) = &self.silence {
+            lines.push(format!("  LaunchDarkly was not asked, or did not answer: {}", harmless(&silence.message)));
+            lines.extend(silence.hints.iter().map(|hint| format!("  {hint}")));
+        }
+        lines.push(self.verdict());
+        lines.join("\n")
+    }
+
+    fn several(&self) -> bool {
+        self.rows.iter().any(|row| Some(&row.environment) != self.rows.first().map(|first| &first.environment))
+    }
+
+    fn heading(&self) -> String {
+        let place = self.rows.first().filter(|_| !self.several()).map(|row| row.environment.as_str());
+        format!("{}, {} changed", place.unwrap_or("all environments"), count(self.rows.len(), "flag"))
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::indented(2);
+        let same = self.number(Judgement::Same);
+        if same > 0 {
+            let mut who = vec!["LaunchDarkly".to_owned(), count(self.stores, "store")];
+            if self.relays > 0 {
+                who.push(count(self.relays, "relay"));
+            }
+            who.push("the record".to_owned());
+            table.row(["same".to_owned(), count(same, "flag"), format!("{} agree", list(&who))]);
+        }
+        for row in self.rows.iter().filter(|row| row.judged.judgement != Judgement::Same) {
+            let word = match row.judged.judgement {
+                Judgement::Owed => paint(NOTICE, "OWED"),
+                Judgement::Differs => paint(BAD, "DIFFERS"),
+                Judgement::NotKnown => paint(NOTICE, "NOT KNOWN"),
+                Judgement::Same => continue,
+            };
+            let name = if self.several() { format!("{} {}", row.environment, row.flag) } else { row.flag.clone() };
+            table.row([word, name, row.judged.told.clone()]);
+        }
+        table.to_string()
+    }
+
+    fn verdict(&self) -> String {
+        let total = self.rows.len();
+        let apart = self.number(Judgement::Owed) + self.number(Judgement::Differs);
+        match self.code() {
+            ExitCode::Done if total == 0 => paint(GOOD, "IN AGREEMENT: nothing to compare."),
+            ExitCode::Done => paint(GOOD, &format!("IN AGREEMENT: {}.", count(total, "flag"))),
+            ExitCode::Unreachable if total == 0 => paint(BAD, "NOT KNOWN: not everybody answered. Again: rc verify"),
+            ExitCode::Unreachable => {
+                let owed = self.number(Judgement::Owed);
+                let owed = if owed > 0 { format!(", {owed} owed") } else { String::new() };
+                paint(BAD, &format!("NOT KNOWN: not everybody answered{owed}. Again: rc verify"))
+            }
+            _ if self.number(Judgement::Owed) > 0 => {
+                paint(BAD, &format!("NOT IN AGREEMENT: {apart} of {total}. Next: rc replay"))
+            }
+            _ => paint(BAD, &format!("NOT IN AGREEMENT: {apart} of {total}. Look closer: rc show FLAG, rc doctor")),
+        }
+    }
+}
+
+/// The report as JSON: `rc verify --json` prints one such object on a line.
+#[derive(Debug, Serialize)]
+pub struct ReportJson<'r> {
+    /// `verify`.
+    command: &'static str,
+    flags: Vec<RowJson<'r>>,
+    /// Why LaunchDarkly was not asked, or did not answer.
+    launchdarkly: Option<&'r str>,
+    /// Stores, environments and files that could not be looked at.
+    problems: &'r [String],
+    /// Whether everybody says the same of every flag.
+    agreement: bool,
+    exit_code: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct RowJson<'r> {
+    environment: &'r str,
+    flag: &'r str,
+    /// `same`, `owed`, `differs`, `not-known`.
+    judgement: Judgement,
+    /// Who says what.
+    told: &'r str,
+}
+
+impl Report {
+    /// As JSON.
+    pub fn json(&self) -> ReportJson<'_> {
+        fn row(row: &Row) -> RowJson<'_> {
+            let Row { environment, flag, judged } = row;
+            RowJson { environment, flag, judgement: judged.judgement, told: &judged.told }
+        }
+        ReportJson {
+            command: "verify",
+            flags: self.rows.iter().map(row).collect(),
+            launchdarkly: self.silence.as_ref().map(|failure| failure.message.as_str()),
+            problems: &self.problems,
+            agreement: self.code() == ExitCode::Done,
+            exit_code: self.code().number(),
+        }
+    }
+}
