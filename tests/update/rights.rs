@@ -87,7 +87,7 @@ fn a_wrong_password() {
     stage.is_untouched();
     // On one host only.
     stage.servers[1].line("ACL SETUSER rc resetpass >other");
-    off(&stage).code(5).out("NOT DONE: checkout is not off in us-1.").out("RC_REDIS_PASSWORD");
+    off(&stage).code(5).out("Not written: us-1.").out("RC_REDIS_PASSWORD");
     stage.has(0, "checkout", 43, false);
 }
 
@@ -109,7 +109,7 @@ fn a_replica_names_its_primary() {
 fn a_store_without_memory() {
     let stage = Stage::with_stores(2);
     stage.servers[1].line("CONFIG SET maxmemory 1");
-    let ran = stage.run(OFF).code(5).out("NOT DONE: checkout is not off in us-1.");
+    let ran = stage.run(OFF).code(5).out("Not written: us-1.");
     ran.out("us-1");
     stage.has(0, "checkout", 43, false);
     stage.has(1, "checkout", 42, true);

@@ -27,6 +27,13 @@ fn as_bob(folder: &tempfile::TempDir, line: &str) -> Rc {
     Rc::new().home(folder.path()).env("RC_ACTOR", "bob").line(line)
 }
 
+/// Bob has everybody get `false` in another way than by turning the flag off.
+fn refused_to_everybody(bob: &tempfile::TempDir) -> Started {
+    let edit = r#"{"flag":"checkout","instructions":[{"kind":"updateFallthroughVariationOrRollout","variation":1}]}"#;
+    fs::write(bob.path().join("edit"), edit).unwrap();
+    Started::rc(&as_bob(bob, &format!("update -p shop -e production --from edit {SLOWLY}")), bob.path())
+}
+
 const SLOWLY: &str = "--timeout 60s";
 
 /// Both have read the same record; bob's write comes first.
@@ -35,8 +42,7 @@ fn a_colleagues_update_in_between() {
     let stage = Stage::with_stores(2);
     let bob = bobs(&stage);
     hold_writes(&stage.servers[1]);
-    let serve = format!("update -p shop -e production -f checkout --serve true {SLOWLY}");
-    let his = Started::rc(&as_bob(&bob, &serve), bob.path());
+    let his = refused_to_everybody(&bob);
     wait_for_held(&stage.servers[1], 1);
     // The first store has his already.
     let before_hers = stage.override_(0, "checkout");
@@ -60,8 +66,7 @@ fn a_colleagues_update_that_nobody_saw() {
     let stage = Stage::with_stores(1);
     let bob = bobs(&stage);
     hold_writes(&stage.servers[0]);
-    let serve = format!("update -p shop -e production -f checkout --serve true {SLOWLY}");
-    let his = Started::rc(&as_bob(&bob, &serve), bob.path());
+    let his = refused_to_everybody(&bob);
     wait_for_held(&stage.servers[0], 1);
     let hers = Started::rc(&stage.rc(&format!("{OFF} {SLOWLY}")), stage.home.path());
     wait_for_held(&stage.servers[0], 2);
@@ -88,8 +93,7 @@ fn a_colleagues_update_on_one_of_two() {
     let hosts = format!("REDIS_HOSTS=us-1={}\n", stage.servers[1].url());
     fs::write(bob.path().join(".env"), hosts).unwrap();
     hold_writes(&stage.servers[1]);
-    let serve = format!("update -p shop -e production -f checkout --serve true {SLOWLY}");
-    let his = Started::rc(&as_bob(&bob, &serve), bob.path());
+    let his = refused_to_everybody(&bob);
     wait_for_held(&stage.servers[1], 1);
     let hers = Started::rc(&stage.rc(&format!("{OFF} {SLOWLY}")), stage.home.path());
     wait_for_held(&stage.servers[1], 2);
@@ -114,7 +118,11 @@ fn launchdarklys_change_in_between() {
     let server = &stage.servers[0];
     hold_writes(server);
     let newer = super::stage::changed(&record("checkout", 57, true), "\"salt\":\"5\"", "\"salt\":\"new\"");
-    let reset = format!("MULTI\nDEL {FEATURES}\nHSET {FEATURES} checkout '{newer}'\nSET {PREFIX}:$inited ''\nEXEC\n");
+    // One step, as the relay's MULTI is; in a script, since a held server stops a MULTI at its first command already.
+    let reset = format!(
+        "EVAL \"redis.call('DEL', KEYS[1]) redis.call('HSET', KEYS[1], 'checkout', ARGV[1]) redis.call('SET', KEYS[2], '')\" 2 \
+         {FEATURES} {PREFIX}:$inited '{newer}'\n"
+    );
     let relay = Started::cli(server, &reset);
     wait_for_held(server, 1);
     let hers = Started::rc(&stage.rc(&format!("{OFF} {SLOWLY}")), stage.home.path());
