@@ -2,7 +2,7 @@
 //! where `LD_RELAY` names its program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at once")]
 
-mod real;
+pub(crate) mod real;
 pub(crate) mod simulated;
 
 use std::time::Duration;
