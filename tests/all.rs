@@ -4,10 +4,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod architecture;
+mod doctor;
 mod drill;
 mod help;
 mod launchdarkly;
 mod relay;
 mod settings;
+mod status;
 mod store;
 mod support;
