@@ -169,7 +169,7 @@ fn whatever_is_dead_it_answers_in_time() {
         "RC_API_TIMEOUT=30s".to_owned(),
     ]);
     status(home.path())
-        .out("NO ANSWER from here:  answer within 2.5 s")
+        .out("NO ANSWER from here: did not answer within 2.5 s")
         .out("stream  not known; eu-1 and us-1 say nothing")
         .out("eu-1   3 flags")
         .out("us-1   NO ANSWER")
@@ -313,4 +313,62 @@ fn a_relay_configuration_that_cannot_be_read_is_a_note() {
     let redis = filled();
     let home = home(&[format!("REDIS_HOSTS=eu-1={}", redis.url()), "RC_RELAY_CONFIG=missing.conf".to_owned()]);
     status(home.path()).out("note: the relay's configuration cannot be read: ").out("eu-1   3 flags");
+}
+
+/// A relay that ends with the test.
+struct Relay(std::process::Child);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real relay, cut off from LaunchDarkly since its start, by both commands' words. Runs where `LD_RELAY` names its
+/// program.
+#[test]
+fn a_real_relay_in_the_outage() {
+    let Some(program) = std::env::var_os("LD_RELAY") else {
+        println!("not run: LD_RELAY names no relay");
+        return;
+    };
+    let redis = RedisServer::with().tcp().start();
+    fill(&redis);
+    let folder = tempfile::tempdir().unwrap();
+    let port = crate::support::redis::free_port();
+    let gone = crate::support::redis::free_port();
+    let configuration = format!(
+        "[Main]\nport = {port}\nstreamUri = \"http://127.0.0.1:{gone}\"\nbaseUri = \"http://127.0.0.1:{gone}\"\n\
+         initTimeout = 1s\nignoreConnectionErrors = true\n[Events]\nsendEvents = false\n[Redis]\nurl = \"{}\"\n\
+         [Environment \"production\"]\nsdkKey = \"sdk-12345678-90ab-cdef-1234-567890abcdef\"\nprefix = \"{PREFIX}\"\n",
+        redis.url()
+    );
+    std::fs::write(folder.path().join("ld-relay.conf"), configuration).unwrap();
+    let output = std::fs::File::create(folder.path().join("output")).unwrap();
+    let child = std::process::Command::new(Path::new(&program).canonicalize().unwrap())
+        .args(["--config", "ld-relay.conf"])
+        .current_dir(folder.path())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap();
+    let _relay = Relay(child);
+    let home = home(&[
+        format!("REDIS_HOSTS=eu-1={}", redis.url()),
+        format!("RELAY_URLS=http://127.0.0.1:{port}"),
+        format!("RC_RELAY_CONFIG={}", folder.path().join("ld-relay.conf").display()),
+    ]);
+    let begun = std::time::Instant::now();
+    while !status(home.path()).stdout.contains("cut off") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", status(home.path()));
+    }
+    let updated = update(home.path(), "checkout", "");
+    assert!(matches!(updated.code, Some(0 | 8)), "{updated}");
+    status(home.path()).out("8.10.1 cut off").out("overrides LOST within about 30 s").out("stream  away since ");
+    let ran = Rc::new().home(home.path()).line("doctor").run().code(0);
+    ran.out("restart: safe now")
+        .out(": known")
+        .out("mode: its own configuration, 1 environment")
+        .nowhere("sdk-12345678-90ab");
 }
