@@ -64,12 +64,14 @@ pub enum Readiness {
 /// What a watch saw of an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// It came as a broadcast, or was there before: what a connected SDK has.
+    /// It came as a broadcast: what every connected SDK got.
     Saw {
-        /// From the moment that was asked about; zero if it was there before.
+        /// From the moment that was asked about; zero if it came before.
         after: Duration,
     },
-    /// Our connection only stood after that moment and began with it: what a new SDK gets, and no proof for others.
+    /// Our connection began with it: what a new SDK gets, and no proof for others. Also where it began with it before that
+    /// moment: a relay's cache may hold the very same record from an earlier edit that was undone since, while SDKs that
+    /// connected in between hold another.
     OnConnecting {
         /// From the moment that was asked about.
         after: Duration,
@@ -152,13 +154,16 @@ impl Watch {
     ) -> Sight {
         let find = |progress: &Progress| -> Option<Sight> {
             let all = progress.flags.get(flag)?;
-            let it = all.iter().find(|received| received.served.as_ref().is_some_and(&is_it))?;
+            let matching = || all.iter().filter(|received| received.served.as_ref().is_some_and(&is_it));
+            let broadcast = matching().find(|received| !received.at_connecting);
+            let it = broadcast.or_else(|| matching().next())?;
             let after = it.at.saturating_duration_since(since);
-            let late = it.at_connecting && it.at > since;
-            Some(if late { Sight::OnConnecting { after } } else { Sight::Saw { after } })
+            Some(if it.at_connecting { Sight::OnConnecting { after } } else { Sight::Saw { after } })
         };
         let mut progress = self.progress.clone();
-        let waited = progress.wait_for(|progress| find(progress).is_some() || progress.broken.is_some());
+        // What it began with may yet be followed by the broadcast.
+        let seen = |progress: &Progress| matches!(find(progress), Some(Sight::Saw { .. }));
+        let waited = progress.wait_for(|progress| seen(progress) || progress.broken.is_some());
         let _ = tokio::time::timeout(at_most, waited).await.map(drop);
         let progress = self.progress.borrow();
         if let Some(sight) = find(&progress) {

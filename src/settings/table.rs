@@ -128,7 +128,7 @@ pub static RELAY: &[Foreign] = &[
 pub static LIBRARIES: &[Foreign] = &[
     Foreign { name: "SSL_CERT_FILE", help: "PEM file that takes the place of the system's roots" },
     Foreign { name: "SSL_CERT_DIR", help: "folder that takes the place of the system's roots" },
-    Foreign { name: "HTTPS_PROXY", help: "proxy on the way to LaunchDarkly and to relays" },
+    Foreign { name: "HTTPS_PROXY", help: "proxy on the way to LaunchDarkly (relays are asked directly)" },
     Foreign { name: "HTTP_PROXY", help: "the same for plain http" },
     Foreign { name: "NO_PROXY", help: "hosts that are reached without a proxy" },
     Foreign { name: "NO_COLOR", help: "set: no colours" },

@@ -1,0 +1,330 @@
+//! What an undo says, in words and as JSON.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::change::undo::PutBack;
+use crate::commands::Context;
+use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::Situation;
+use crate::commands::sighting;
+use crate::commands::sighting::SightingJson;
+use crate::commands::undo::Wanted;
+use crate::commands::undo::awaits_approval;
+use crate::commands::undo::override_of;
+use crate::commands::undo::putting_back::Done;
+use crate::commands::undo::putting_back::Outcome;
+use crate::commands::undo::putting_back::TargetResult;
+use crate::error;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::flag::aspect::Aspect;
+use crate::flag::configuration::Configuration;
+use crate::flag::record::Record;
+use crate::ui::harmless::excerpt;
+use crate::ui::harmless::harmless;
+use crate::ui::output::BAD;
+use crate::ui::output::GOOD;
+use crate::ui::output::STRONG;
+use crate::ui::output::paint;
+use crate::ui::table::Table;
+use crate::ui::time;
+use crate::ui::words::count;
+use crate::ui::words::list_some;
+
+/// Tells one undo.
+pub struct Report<'c> {
+    /// Where it is told.
+    pub context: &'c Context<'c>,
+    /// When it began.
+    pub now: Timestamp,
+}
+
+/// `rc undo --json`: one object.
+#[derive(Debug, Serialize)]
+struct Json {
+    /// The undo's own change; nothing with `--dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<String>,
+    /// Where it is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    flags: Vec<FlagJson>,
+    exit_code: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct FlagJson {
+    environment: String,
+    flag: String,
+    targets: Vec<TargetJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct TargetJson {
+    store: String,
+    prefix: String,
+    /// `put-back`, `would-be-put-back`, `ended`, `nothing-there`, `already-replayed`, `override-unreadable`, `colleague`,
+    /// `unsettled`, `unknown`, `failed`.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    relays: Vec<SightingJson>,
+}
+
+/// What is in force, one line each.
+pub fn list(all: &[(&EnvironmentView<'_>, &Situation<'_>)], now: Timestamp) -> String {
+    let mut table = Table::indented(2);
+    for (view, situation) in all {
+        let mut cells = vec![view.environment.to_string(), situation.flag.to_string()];
+        match override_of(situation) {
+            Some(own) => {
+                let standing = own.stands_as().map(|record| on(&record)).unwrap_or_default();
+                let incident = own.motive.incident.as_deref().map(harmless).unwrap_or_default();
+                let digits = own.change().map(|change| change.short()).unwrap_or_default();
+                cells.push(standing);
+                cells.push(format!(
+                    "{} {} {incident} {digits}",
+                    harmless(&own.motive.actor.user),
+                    time::short(own.motive.at, now)
+                ));
+            }
+            None => cells.push("no store holds it any more; only the playback names it".to_owned()),
+        }
+        table.row(cells);
+    }
+    table.to_string()
+}
+
+fn on(record: &Record) -> String {
+    Configuration::of_record(record).in_words(Aspect::On)
+}
+
+impl Report<'_> {
+    /// What would be done.
+    pub fn would(&self, wanted: &[Wanted<'_>]) -> ExitCode {
+        if self.context.output.wants_json() {
+            let flags = wanted.iter().map(|wanted| FlagJson {
+                environment: wanted.environment.to_string(),
+                flag: wanted.situation.flag.to_string(),
+                targets: wanted
+                    .plan
+                    .iter()
+                    .map(|(target, planned)| {
+                        let version = match planned {
+                            PutBack::Write(write) => write.after.as_ref().map(Record::version),
+                            _ => None,
+                        };
+                        let outcome =
+                            if matches!(planned, PutBack::Write(_)) { "would-be-put-back" } else { "nothing-there" };
+                        TargetJson {
+                            store: target.store.clone(),
+                            prefix: target.prefix.clone(),
+                            outcome,
+                            version,
+                            why: None,
+                            relays: Vec::new(),
+                        }
+                    })
+                    .collect(),
+            });
+            self.context.output.json(&Json { change: None, file: None, flags: flags.collect(), exit_code: 0 });
+            return ExitCode::Done;
+        }
+        let mut lines = Vec::new();
+        for wanted in wanted {
+            lines.push(paint(STRONG, &headline(wanted)));
+            let mut table = Table::indented(2);
+            for (target, planned) in &wanted.plan {
+                table.row([target.to_string(), planned_words(planned)]);
+            }
+            for (target, why) in &wanted.silent {
+                table.row([target.to_string(), harmless(why).into_owned()]);
+            }
+            lines.push(table.to_string());
+        }
+        lines.push("NOTHING WAS UNDONE (--dry-run).".to_owned());
+        self.context.output.report(&lines.join("\n"));
+        ExitCode::Done
+    }
+
+    /// What was done.
+    pub fn done(&self, wanted: &[Wanted<'_>], done: &Done) -> ExitCode {
+        let codes = done.targets.iter().filter_map(|target| exit_code(&target.outcome));
+        let code = error::merge(codes.chain(done.trouble.iter().map(Failure::exit_code)));
+        if self.context.output.wants_json() {
+            self.context.output.json(&self.json(wanted, done, code));
+        } else {
+            self.context.output.report(&self.text(wanted, done));
+        }
+        for trouble in &done.trouble {
+            self.context.output.warn(&format!("undone, but not all of it could be noted: {}", trouble.message));
+        }
+        code
+    }
+
+    fn text(&self, wanted: &[Wanted<'_>], done: &Done) -> String {
+        let mut lines = Vec::new();
+        for (place, one) in wanted.iter().enumerate() {
+            lines.push(paint(STRONG, &headline(one)));
+            let mut table = Table::indented(2);
+            for target in done.targets.iter().filter(|target| target.wanted == place) {
+                table.row(self.row(target));
+            }
+            lines.push(table.to_string());
+            if override_of(one.situation).is_some_and(awaits_approval) {
+                lines.push("  Its approval request is still open in LaunchDarkly: decline it there.".to_owned());
+            }
+        }
+        lines.extend(self.verdict(wanted, done));
+        lines.join("\n")
+    }
+
+    fn row(&self, target: &TargetResult) -> Vec<String> {
+        let place = target.target.store.clone();
+        match &target.outcome {
+            Outcome::PutBack { write, .. } => match (&write.after, &write.before) {
+                (Some(record), _) => {
+                    let live = sighting::in_words(&target.sightings, write);
+                    vec![place, format!("v{}", record.version()), if live.is_empty() { on(record) } else { live }]
+                }
+                (None, Some(record)) => {
+                    let told = format!("LaunchDarkly's own record stood there already: {}", on(record));
+                    vec![place, format!("v{}", record.version()), told]
+                }
+                (None, None) => {
+                    vec![place, "-".to_owned(), "the flag itself is gone; its override has ended".to_owned()]
+                }
+            },
+            Outcome::NothingThere => vec![place, "-".to_owned(), "was never written, or is undone already".to_owned()],
+            other => vec![place, paint(BAD, "NO"), self.why(other)],
+        }
+    }
+
+    fn why(&self, outcome: &Outcome) -> String {
+        match outcome {
+            Outcome::Failed(error) => harmless(&error.to_string()).into_owned(),
+            Outcome::Silent(why) => harmless(why).into_owned(),
+            Outcome::OverrideUnreadable(why) => format!("the override there cannot be read: {}", excerpt(why)),
+            Outcome::AlreadyReplayed => "LaunchDarkly has it by now".to_owned(),
+            Outcome::Unsettled => "it changed 5 times while it was being written".to_owned(),
+            Outcome::Colleague(other) => {
+                let digits = other.change().map(|change| change.short()).unwrap_or_default();
+                let who = harmless(&other.motive.actor.user);
+                format!("{who} changed it in between, at {} ({digits})", time::short(other.motive.at, self.now))
+            }
+            Outcome::PutBack { .. } | Outcome::NothingThere => String::new(),
+        }
+    }
+
+    fn verdict(&self, wanted: &[Wanted<'_>], done: &Done) -> Vec<String> {
+        let missing: Vec<&str> = done
+            .targets
+            .iter()
+            .filter(|target| exit_code(&target.outcome).is_some_and(|code| code != ExitCode::Done))
+            .map(|target| target.target.store.as_str())
+            .collect();
+        let subject = match wanted {
+            [one] => format!("{} is as LaunchDarkly last sent it", one.situation.flag),
+            several => format!("{} are as LaunchDarkly last sent them", count(several.len(), "flag")),
+        };
+        let path = done.file.path();
+        let path = path.strip_prefix(&self.context.settings.folder).unwrap_or(&path).display().to_string();
+        if missing.is_empty() {
+            let nothing = if wanted.len() == 1 { "nothing is owed for it" } else { "nothing is owed for them" };
+            return vec![paint(GOOD, &format!("DONE: {subject}, {nothing}.")), format!("Recorded: {path}")];
+        }
+        let again = match wanted {
+            [one] => format!("rc undo {}", one.situation.flag),
+            _ => "the same command again".to_owned(),
+        };
+        vec![
+            paint(BAD, &format!("NOT UNDONE in {}.", list_some(&missing, 8))),
+            format!("  when it answers: {again}"),
+            format!("Recorded: {path}"),
+        ]
+    }
+
+    fn json(&self, wanted: &[Wanted<'_>], done: &Done, code: ExitCode) -> Json {
+        let flag = |(place, wanted): (usize, &Wanted<'_>)| FlagJson {
+            environment: wanted.environment.to_string(),
+            flag: wanted.situation.flag.to_string(),
+            targets: done
+                .targets
+                .iter()
+                .filter(|target| target.wanted == place)
+                .map(|target| self.target(target))
+                .collect(),
+        };
+        Json {
+            change: Some(done.file.change().to_string()),
+            file: Some(done.file.path().display().to_string()),
+            flags: wanted.iter().enumerate().map(flag).collect(),
+            exit_code: code.number(),
+        }
+    }
+
+    fn target(&self, target: &TargetResult) -> TargetJson {
+        let (outcome, version) = match &target.outcome {
+            Outcome::PutBack { write, .. } => match &write.after {
+                Some(record) => ("put-back", Some(record.version())),
+                None => ("ended", write.before.as_ref().map(Record::version)),
+            },
+            Outcome::NothingThere => ("nothing-there", None),
+            Outcome::AlreadyReplayed => ("already-replayed", None),
+            Outcome::OverrideUnreadable(_) => ("override-unreadable", None),
+            Outcome::Colleague(_) => ("colleague", None),
+            Outcome::Unsettled => ("unsettled", None),
+            Outcome::Failed(crate::store::StoreError::Unknown { .. }) => ("unknown", None),
+            Outcome::Failed(_) | Outcome::Silent(_) => ("failed", None),
+        };
+        TargetJson {
+            store: target.target.store.clone(),
+            prefix: target.target.prefix.clone(),
+            outcome,
+            version,
+            why: Some(self.why(&target.outcome)).filter(|why| !why.is_empty()),
+            relays: target.sightings.iter().map(SightingJson::from).collect(),
+        }
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> Option<ExitCode> {
+    match outcome {
+        Outcome::PutBack { .. } => Some(ExitCode::Done),
+        Outcome::NothingThere => None,
+        Outcome::AlreadyReplayed | Outcome::OverrideUnreadable(_) | Outcome::Colleague(_) | Outcome::Unsettled => {
+            Some(ExitCode::Refused)
+        }
+        Outcome::Failed(error) => Some(Failure::from(error.clone()).exit_code()),
+        Outcome::Silent(_) => Some(ExitCode::Unreachable),
+    }
+}
+
+/// `checkout, shop/production: off -> on, as LaunchDarkly last sent it (v42).`
+fn headline(wanted: &Wanted<'_>) -> String {
+    let name = format!("{}, {}", wanted.situation.flag, wanted.environment);
+    let Some(own) = override_of(wanted.situation) else {
+        return format!("{name}: no store holds the override any more.");
+    };
+    let after = &own.upstream;
+    let versions = format!("as LaunchDarkly last sent it (v{}).", after.version());
+    match own.stands_as() {
+        Ok(before) if on(&before) != on(after) => format!("{name}: {} -> {}, {versions}", on(&before), on(after)),
+        _ => format!("{name}: {}, {versions}", on(after)),
+    }
+}
+
+fn planned_words(planned: &PutBack) -> String {
+    match planned {
+        PutBack::Write(write) => match &write.after {
+            Some(record) => format!("v{}, {}", record.version(), on(record)),
+            None => "LaunchDarkly's own record stands there already; only the override ends".to_owned(),
+        },
+        PutBack::NothingThere => "was never written, or is undone already".to_owned(),
+        PutBack::AlreadyReplayed { .. } => "LaunchDarkly has it by now".to_owned(),
+        PutBack::OverrideUnreadable(why) => format!("the override there cannot be read: {}", excerpt(why)),
+    }
+}
