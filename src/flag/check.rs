@@ -30,7 +30,10 @@ pub struct Unreadable {
 /// # Errors
 /// The first thing that this reader would not read. One such record makes a relay answer 500 for the whole environment.
 pub fn readable(record: &Record) -> Result<(), Unreadable> {
-    readable_tree(&record.tree()?)
+    match record.verdict() {
+        Some(verdict) => verdict,
+        None => readable_tree(&record.tree()?),
+    }
 }
 
 /// The same for a record that was looked into already.

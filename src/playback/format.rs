@@ -19,7 +19,9 @@ use crate::change::event::Happened;
 use crate::change::recorded::Write;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
+use crate::flag::record::RECORD_LENGTH_MAX;
 use crate::flag::record::Record;
+use crate::flag::record::RecordError;
 
 /// The newest format of playback files that this program reads and writes.
 pub const PLAYBACK_FORMAT: u32 = 1;
@@ -105,12 +107,12 @@ impl Intent {
 
 /// Line 1 as it is on disk: each distinct record stands once, under a name of its own.
 #[derive(Serialize, Deserialize)]
-struct IntentLine<'i> {
+struct IntentLine<'i, AnyRecord> {
     format: u32,
     change: Cow<'i, Change>,
     tool_version: Cow<'i, str>,
     outage: Cow<'i, [OutageNote]>,
-    records: IndexMap<String, Record>,
+    records: IndexMap<String, AnyRecord>,
     edits: Vec<EditLine<'i>>,
 }
 
@@ -176,19 +178,24 @@ pub(super) fn encode_intent(intent: &Intent) -> Result<String, serde_json::Error
         }
         edits.push(EditLine { request: Cow::Borrowed(&edit.request), targets });
     }
-    serde_json::to_string(&IntentLine {
+    let line = IntentLine {
         format: intent.format,
         change: Cow::Borrowed(&intent.change),
         tool_version: Cow::Borrowed(&intent.tool_version),
         outage: Cow::Borrowed(&intent.outage),
         records: names.records,
         edits,
-    })
+    };
+    // A line of ten thousand records would be moved again and again while it grows.
+    let room: usize = line.records.values().map(|record: &Record| record.text().len()).sum();
+    let mut payload = Vec::with_capacity(room + room / 4 + 512 * (1 + line.edits.len()));
+    serde_json::to_writer(&mut payload, &line)?;
+    String::from_utf8(payload).map_err(serde::ser::Error::custom)
 }
 
 /// Reads the payload of line 1. Fields that it does not know are passed over: a line is never written again.
 pub(super) fn decode_intent(payload: &str) -> Result<Intent, String> {
-    let line: IntentLine<'_> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    let line: IntentLine<'_, Record> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
     let record = |name: Option<String>| match name {
         None => Ok(None),
         Some(name) => match line.records.get(&name) {
@@ -216,6 +223,37 @@ pub(super) fn decode_intent(payload: &str) -> Result<Intent, String> {
         Some(flaw) => Err(flaw),
         None => Ok(intent),
     }
+}
+
+/// Whether the payload of line 1, read again, says what `intent` says. Records are compared by their text and not looked
+/// into once more: a change may have ten thousand, and each was read before it became a [`Record`], which can only have
+/// outgrown what a reader takes.
+pub(super) fn reads_back(payload: &str, intent: &Intent) -> Result<bool, String> {
+    let line: IntentLine<'_, String> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    if let Some(record) = line.records.values().find(|record| record.len() > RECORD_LENGTH_MAX) {
+        return Err(RecordError::TooLong(record.len()).to_string());
+    }
+    let same_record = |name: &Option<String>, record: &Option<Record>| match (name, record) {
+        (None, None) => true,
+        (Some(name), Some(record)) => line.records.get(name).is_some_and(|text| *text == record.text()),
+        _ => false,
+    };
+    let same_target = |(line, target): (&TargetLine<'_>, &TargetIntent)| {
+        *line.target == target.target
+            && same_record(&line.before, &target.before)
+            && same_record(&line.after, &target.after)
+    };
+    let same_edit = |(line, edit): (&EditLine<'_>, &EditIntent)| {
+        line.request == edit.request
+            && line.targets.len() == edit.targets.len()
+            && line.targets.iter().zip(&edit.targets).all(same_target)
+    };
+    Ok(line.format == intent.format
+        && *line.change == intent.change
+        && line.tool_version == intent.tool_version
+        && line.outage == intent.outage
+        && line.edits.len() == intent.edits.len()
+        && line.edits.iter().zip(&intent.edits).all(same_edit))
 }
 
 /// The oldest format whose readers understand an event. Exhaustive on purpose: whoever adds an event decides here.
