@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn judges_an_edited_record_anew() {
+        let healthy = Record::parse(br#"{"on":true}"#).unwrap();
+        let broken = healthy.with(&[("on", "\"off\"".to_owned())]);
+        assert!(readable(&broken).is_err());
+        assert!(readable(&Record::parse(broken.text().as_bytes()).unwrap()).is_err());
+        assert!(readable(&broken.with(&[("on", "false".to_owned())])).is_ok());
+    }
+
+    #[test]
     fn repeats_only_the_beginning_of_a_long_text() {
         let long = "x".repeat(1000);
         assert!(problem(&format!("{{\"on\":\"{long}\"}}")).len() < 100);

@@ -282,6 +282,8 @@ mod tests {
             prop_assert!(after.same_value(&record(&expected.to_string())), "{} {}", after.text(), expected);
             // Again it is so already, and what no instruction names keeps its bytes and its place.
             prop_assert_eq!(&apply(&after, &instructions).unwrap(), &after);
+            prop_assert!(changes_nothing(&after, &instructions).unwrap());
+            prop_assert_eq!(changes_nothing(&before, &instructions).unwrap(), after == before);
             for name in before.names().filter(|name| !["on", "offVariation", "fallthrough"].contains(name)) {
                 prop_assert_eq!(before.raw(name), after.raw(name));
             }

@@ -298,3 +298,61 @@ pub(super) fn decode_event(payload: &str, edit_count: usize) -> Result<Event, St
 pub(super) fn format_of(payload: &str) -> Option<u32> {
     serde_json::from_str::<AnyLine>(payload).ok().map(|line| line.format)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::edit::ChangeKind;
+    use crate::change::edit::Edit;
+    use crate::change::edit::Motive;
+    use crate::change::id::Actor;
+    use crate::change::id::ChangeId;
+    use crate::flag::instruction::Instruction;
+
+    fn intent() -> Intent {
+        let record = |text: &str| Record::parse(text.as_bytes()).ok();
+        let target = Target { store: "a".to_owned(), prefix: "ld:shop:production".to_owned() };
+        let edit = Edit {
+            environment: crate::flag::key::Environment {
+                project: "shop".parse().unwrap(),
+                key: "production".parse().unwrap(),
+            },
+            flag: "checkout".parse().unwrap(),
+            instructions: vec![Instruction::TurnFlagOff],
+        };
+        let actor = Actor { user: "anna".to_owned(), host: "bastion".to_owned() };
+        let motive = Motive { actor, at: Timestamp::UNIX_EPOCH, reason: None, incident: None, expires: None };
+        let (before, after) = (record(r#"{"on":true,"version":7}"#), record(r#"{"on":false,"version":8}"#));
+        Intent {
+            format: PLAYBACK_FORMAT,
+            change: Change { id: ChangeId::new(), kind: ChangeKind::Update, motive, edits: vec![edit] },
+            tool_version: "0.1.0".to_owned(),
+            outage: Vec::new(),
+            edits: vec![EditIntent {
+                request: "PATCH".to_owned(),
+                targets: vec![TargetIntent { target, before, after }],
+            }],
+        }
+    }
+
+    #[test]
+    fn reading_back_agrees_with_reading() {
+        let intent = intent();
+        let payload = encode_intent(&intent).unwrap();
+        assert_eq!(decode_intent(&payload).unwrap(), intent);
+        assert_eq!(reads_back(&payload, &intent), Ok(true));
+        for (from, to) in [
+            ("\\\"version\\\":8", "\\\"version\\\":9"),
+            ("PATCH", "PUT"),
+            ("anna", "otto"),
+            ("checkout", "check"),
+            (":\"r2\"", ":\"r1\""),
+        ] {
+            let other = payload.replacen(from, to, 1);
+            assert_ne!(other, payload, "{from}");
+            assert_eq!(decode_intent(&other).unwrap() == intent, false, "{from}");
+            assert_eq!(reads_back(&other, &intent), Ok(false), "{from}");
+        }
+        assert!(reads_back("{}", &intent).is_err());
+    }
+}
