@@ -10,6 +10,7 @@ mod flags;
 mod help;
 mod launchdarkly;
 mod log;
+mod rehearsal;
 mod relay;
 mod replay;
 mod settings;
