@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod architecture;
+mod doctor;
 mod documents;
 mod drill;
 mod flags;
@@ -15,6 +16,7 @@ mod relay;
 mod replay;
 mod settings;
 mod show;
+mod status;
 mod store;
 mod support;
 mod update;
