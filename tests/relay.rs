@@ -127,7 +127,11 @@ async fn a_connection_that_came_too_late_is_no_proof() {
     let sight = watch.saw(&flag(), since, SHORT, |served| served.version == 43).await;
     assert!(matches!(sight, Sight::OnConnecting { .. }), "{sight:?}");
     let at_once = watch.saw(&flag(), tokio::time::Instant::now(), SHORT, |served| served.version == 43).await;
-    assert_eq!(at_once, Sight::OnConnecting { after: Duration::ZERO }, "it had it before that moment, from who knows when");
+    assert_eq!(
+        at_once,
+        Sight::OnConnecting { after: Duration::ZERO },
+        "it had it before that moment, from who knows when"
+    );
 }
 
 #[tokio::test]

@@ -65,8 +65,8 @@ impl Surroundings {
                 .map(|store| (store.label().to_owned(), self.prefixes_of(store.as_ref())))
                 .collect(),
         };
-        let mut choice = targets::choose(environment, &evidence)
-            .map_err(|unclear| self.unclear(context, environment, &unclear))?;
+        let mut choice =
+            targets::choose(environment, &evidence).map_err(|unclear| self.unclear(context, environment, &unclear))?;
         // In the order in which the stores were named; a store's targets stay in theirs.
         let place = |label: &str| self.stores.iter().position(|store| store.label() == label);
         choice.targets.sort_by_key(|chosen| place(&chosen.target.store));
