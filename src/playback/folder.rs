@@ -278,8 +278,11 @@ impl Playback {
         let digits = digits.to_owned();
         let wanted = |file: &LoadedFile| file.change().ends_with(&digits);
         let mut found: Vec<LoadedFile> = loaded.files.into_iter().filter(|file| wanted(file)).collect();
-        let damaged =
-            loaded.damaged.into_iter().find(|damage| damage.readable.as_ref().is_some_and(|file| wanted(file)));
+        let damaged = loaded.damaged.into_iter().find(|damage| match &damage.readable {
+            Some(file) => wanted(file),
+            // Of a file whose first line is damaged, the name still has the last digits.
+            None => digits.len() >= name::DIGITS[0] && name_ends_with(&damage.file, &digits),
+        });
         match (found.pop(), damaged) {
             (Some(file), None) if found.is_empty() => Ok(file),
             (None, Some(damage)) => {
@@ -396,6 +399,12 @@ fn classify(path: &Path, replayed: bool, contents: Contents) -> Read {
             glimpse: contents.glimpse,
         }),
     }
+}
+
+/// Whether the name of a change's file ends with these digits of its id.
+fn name_ends_with(file: &Path, digits: &str) -> bool {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem.rsplit('-').next().is_some_and(|end| end.ends_with(digits))
 }
 
 fn candidate(file: &LoadedFile) -> String {
