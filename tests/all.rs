@@ -4,16 +4,19 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod architecture;
+mod doctor;
 mod documents;
 mod drill;
 mod flags;
 mod help;
 mod launchdarkly;
 mod log;
+mod rehearsal;
 mod relay;
 mod replay;
 mod settings;
 mod show;
+mod status;
 mod store;
 mod support;
 mod update;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
 
 use relay_commander::drill::launchdarkly::Control;
 use relay_commander::drill::launchdarkly::Fault;
@@ -59,7 +61,7 @@ impl Shop {
     }
 
     fn control(&self) -> &Control {
-        self.running.control()
+        &self.running.control
     }
 
     /// As a relay's reset does, from LaunchDarkly's own records.
@@ -79,7 +81,7 @@ impl Shop {
         let text = format!(
             "REDIS_HOSTS={}\n{key}LD_API_URL={}\nRC_PROJECT=shop\nRC_ENVIRONMENT=production\nRC_TIMEOUT=2s\n",
             hosts.join(","),
-            self.running.base_url()
+            self.running.base_url
         );
         std::fs::write(home.join(".env"), text).unwrap();
     }
@@ -373,16 +375,59 @@ fn a_dead_store_is_brought_up_to_date_later() {
 }
 
 #[test]
+fn killed_while_the_patch_is_under_way_the_next_replay_finds_out() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -f refunds -s off").code(0);
+    shop.fault(Fault::new(FaultKind::Slow { milliseconds: 5_000 }).on("PATCH", "*").after_applying());
+    let mut child = Rc::new().line("replay").command(shop.home.path()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shop.patches() == 0 {
+        assert!(Instant::now() < deadline, "no patch was sent");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    shop.back();
+    shop.rc("replay").code(0).out("DONE");
+    assert_eq!((shop.version("checkout"), shop.version("refunds")), (43, 6));
+    assert_eq!(shop.files("playback").len(), 0);
+    shop.rc("verify").code(0);
+}
+
+#[test]
+fn two_replays_at_once_send_everything_once() {
+    let shop = Shop::new(|seed| seed);
+    let other = tempfile::tempdir().unwrap();
+    shop.settings(other.path(), TOKEN);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.fault(Fault::new(FaultKind::Slow { milliseconds: 300 }).on("PATCH", "*"));
+    let start = |home: &Path| Rc::new().line("replay").command(home).spawn().unwrap();
+    let children = [start(shop.home.path()), start(shop.home.path()), start(other.path())];
+    for mut child in children {
+        let code = child.wait().unwrap().code();
+        assert!(code.is_some(), "a signal ended it");
+    }
+    shop.back();
+    shop.rc("replay").code(0);
+    // A semantic patch that changes nothing counts no version.
+    assert!(!shop.is_on("checkout"));
+    assert_eq!(shop.version("checkout"), 43);
+}
+
+#[test]
 fn verify_tells_agreement_from_what_is_owed() {
     let shop = Shop::new(|seed| seed);
     shop.rc("verify").code(0);
     shop.rc("update -f checkout -f refunds -s off").code(0);
     shop.rc("verify").code(6).out("OWED").out("NOT IN AGREEMENT: 2 of 2");
     shop.away();
-    shop.rc("verify").code(7);
+    shop.rc("verify").code(7).out("2 owed");
     shop.back();
     shop.rc("replay").code(0);
     shop.rc("verify").code(0).out("same");
+    shop.away();
+    shop.rc("verify").code(7).out("2 stores and the record agree; LaunchDarkly did not say");
+    shop.back();
     shop.patched("checkout", &[json!({"kind": "turnFlagOn"})]);
     shop.rc("verify").code(1).out("checkout");
 }

@@ -368,7 +368,7 @@ fn intent_line(intent: &Intent) -> Result<(String, line::Sum), PlaybackError> {
     if line.len() > line::LINE_LENGTH_MAX {
         return Err(unwritable(format!("it has {} bytes, more than one line may have", line.len())));
     }
-    if format::decode_intent(&payload).map_err(unwritable)? != *intent {
+    if !format::reads_back(&payload, intent).map_err(unwritable)? {
         return Err(unwritable("it reads back other than it is".to_owned()));
     }
     Ok((line, sum))

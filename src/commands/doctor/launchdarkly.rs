@@ -88,7 +88,7 @@ async fn reach(client: &Client, findings: &mut Findings) -> bool {
             findings.bad(Part::LaunchDarkly, &origin, "reach", format!("failing: {}", excerpt(&problem)), None);
         }
         Reached::Unreachable { problem } => {
-            let told = format!("no answer from here: it {}", excerpt(&problem));
+            let told = format!("no answer from here: {}", excerpt(&problem));
             let way_out = "an outage, or the way there: LD_API_URL, HTTPS_PROXY, the firewall".to_owned();
             findings.bad(Part::LaunchDarkly, &origin, "reach", told, Some(way_out));
         }

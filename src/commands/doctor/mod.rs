@@ -48,8 +48,8 @@ pub async fn run(_: Arguments, context: &Context<'_>) -> Result<ExitCode, Failur
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let reached = stores::examine(&surroundings, &views, &mut findings).await;
     environments::examine(&surroundings, &views, &mut findings);
-    records::examine(&surroundings, &views, &mut findings).await;
-    relays::examine(context, &surroundings, &views, &mut findings);
+    let damaged = records::examine(&surroundings, &views, &mut findings).await;
+    relays::examine(context, &surroundings, &views, &damaged, &mut findings);
     relay_configurations::examine(&surroundings.configurations, &wrong, &views, &mut findings);
     launchdarkly::examine(context.settings, &views, &mut findings).await;
     playback::examine(context.settings, &loaded, unreadable.as_ref(), &mut findings);

@@ -2,6 +2,7 @@
 //! after another: each may be some 40 MB, and nobody waits for `rc doctor` at 3 a.m.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::finding::Findings;
 use super::finding::Part;
@@ -27,8 +28,16 @@ const NAMED_MAX: usize = 20;
 /// LaunchDarkly's own records, as one store holds them: what stores are compared by.
 type Own = BTreeMap<FlagKey, Record>;
 
+/// The prefixes under which some store has a record that relays cannot read.
+pub(super) type Damaged = BTreeSet<String>;
+
 /// Reads everything, and looks at it.
-pub(super) async fn examine(surroundings: &Surroundings, views: &[EnvironmentView<'_>], findings: &mut Findings) {
+pub(super) async fn examine(
+    surroundings: &Surroundings,
+    views: &[EnvironmentView<'_>],
+    findings: &mut Findings,
+) -> Damaged {
+    let mut damaged = Damaged::new();
     let mut targets: Vec<(Option<&EnvironmentView<'_>>, Target, bool)> = known(views)
         .filter(|(_, target)| target.reading.is_ok())
         .map(|(view, target)| (Some(view), target.chosen.target.clone(), target.chosen.is_filter_copy))
@@ -52,7 +61,9 @@ pub(super) async fn examine(surroundings: &Surroundings, views: &[EnvironmentVie
             }
         };
         let environment = view.map(|view| view.environment.to_string());
-        look(&reading, &target, environment.as_deref(), findings);
+        if look(&reading, &target, environment.as_deref(), findings) {
+            damaged.insert(target.prefix.clone());
+        }
         // A filter's copy lacks flags by its nature, and a prefix of nobody has nothing to be compared with.
         if let (Some(environment), false) = (environment, is_copy) {
             let own = own(&reading);
@@ -64,6 +75,7 @@ pub(super) async fn examine(surroundings: &Surroundings, views: &[EnvironmentVie
             }
         }
     }
+    damaged
 }
 
 /// What was found in one target.
@@ -107,7 +119,8 @@ fn sort(reading: &Reading) -> Bad {
     bad
 }
 
-fn look(reading: &Reading, target: &Target, environment: Option<&str>, findings: &mut Findings) {
+/// Whether any record is damaged.
+fn look(reading: &Reading, target: &Target, environment: Option<&str>, findings: &mut Findings) -> bool {
     let about = target.to_string();
     let bad = sort(reading);
     for (flag, problem, helps) in bad.damaged.iter().take(NAMED_MAX) {
@@ -161,6 +174,7 @@ fn look(reading: &Reading, target: &Target, environment: Option<&str>, findings:
         let told = format!("fields that are no flag keys: {}", list_some(&reading.strange_fields, NAMED_MAX));
         findings.note(Part::Records, &about, "fields", told, None);
     }
+    !bad.damaged.is_empty()
 }
 
 /// Whether a JSON text has `\ud800` to `\udfff`: LaunchDarkly's Go reader takes each half for itself and makes U+FFFD of
@@ -185,7 +199,8 @@ fn has_escaped_surrogates(text: &str) -> bool {
 /// What LaunchDarkly's records are there, our own overrides taken off.
 fn own(reading: &Reading) -> Own {
     let own = |found: &FlagReading| {
-        let record = Record::parse(found.record.as_deref()?).ok()?;
+        // What relays cannot read is told for itself.
+        let record = Record::parse(found.record.as_deref()?).ok().filter(|record| check::readable(record).is_ok())?;
         match found.override_.as_ref().and_then(|stored| stored.parsed.as_ref().ok()) {
             Some(override_) if seen::is_ours(&record, [override_]) => Some(override_.upstream.clone()),
             _ => Some(record),

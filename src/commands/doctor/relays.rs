@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::finding::Findings;
 use super::finding::Part;
 use super::known;
+use super::records::Damaged;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
@@ -30,6 +31,7 @@ pub(super) fn examine(
     context: &Context<'_>,
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
+    damaged: &Damaged,
     findings: &mut Findings,
 ) {
     let relays = &surroundings.fleet.relays;
@@ -39,14 +41,20 @@ pub(super) fn examine(
         findings.note(Part::Relays, "relays", "", told, Some(way_out));
     }
     for relay in relays {
-        one(relay, surroundings, views, findings);
+        one(relay, surroundings, views, damaged, findings);
     }
     for view in views {
         served(context, surroundings, view, findings);
     }
 }
 
-fn one(relay: &Relay, surroundings: &Surroundings, views: &[EnvironmentView<'_>], findings: &mut Findings) {
+fn one(
+    relay: &Relay,
+    surroundings: &Surroundings,
+    views: &[EnvironmentView<'_>],
+    damaged: &Damaged,
+    findings: &mut Findings,
+) {
     let label = relay.address.label();
     let status = match &relay.status {
         Ok(status) => status,
@@ -64,7 +72,7 @@ fn one(relay: &Relay, surroundings: &Surroundings, views: &[EnvironmentView<'_>]
         database(label, environment, findings);
     }
     cache_time(label, configuration, findings);
-    restart(label, status, configuration, &filled(views), findings);
+    restart(label, status, configuration, (&filled(views), damaged), findings);
 }
 
 fn version(label: &str, status: &RelayStatus, findings: &mut Findings) {
@@ -187,14 +195,21 @@ fn restart(
     label: &str,
     status: &RelayStatus,
     configuration: Option<&RelayConfiguration>,
-    filled: &BTreeMap<String, bool>,
+    (filled, damaged): (&BTreeMap<String, bool>, &Damaged),
     findings: &mut Findings,
 ) {
     let is_filled = |environment: &EnvironmentStatus| {
         let prefix = environment.store.prefix.as_ref();
         prefix.and_then(|prefix| filled.get(prefix)).copied().unwrap_or(false)
     };
+    let is_damaged = |environment: &EnvironmentStatus| {
+        environment.store.prefix.as_ref().is_some_and(|prefix| damaged.contains(prefix))
+    };
     match judgement::restart_is_safe(status, configuration, is_filled) {
+        Ok(()) if status.environments.iter().any(is_damaged) => {
+            let told = "NOT SAFE now: its store has damaged records, for which it would answer 500 to everybody";
+            findings.note(Part::Relays, label, "restart", told, None);
+        }
         Ok(()) => {
             let told = "safe now: it would come back serving its store";
             findings.good(Part::Relays, label, "restart", told);

@@ -62,6 +62,7 @@ async fn rehearse(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let mut steps: Vec<Step> = Vec::new();
     for scene in scenes::ALL {
         let mut step = Step::begun(steps.len() + 1, scene.title, Timestamp::now());
+        output.report(&report::title(&step));
         let start = Instant::now();
         step.broken = (scene.play)(&mut stage, &mut step).await.err();
         step.took = start.elapsed();

@@ -174,8 +174,8 @@ pub struct PlaybackFiles {
 }
 
 impl PlaybackFiles {
-    /// What each waiting file is about: flags and kinds of instructions, as `checkout turnFlagOff`.
-    pub fn told(&self) -> String {
+    /// What each waiting file is about: flags and what would be sent for them, as `checkout turnFlagOff`.
+    pub fn told(&self) -> Vec<String> {
         let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
         let edit = |edit: &Value| {
             let instructions = edit.get("instructions").and_then(Value::as_array).into_iter().flatten();
@@ -186,10 +186,7 @@ impl PlaybackFiles {
             let edits = intent.pointer("/change/edits").and_then(Value::as_array).into_iter().flatten();
             edits.map(edit).collect::<Vec<_>>().join(" + ")
         };
-        if self.waiting.is_empty() {
-            return "nothing".to_owned();
-        }
-        self.waiting.iter().map(file).collect::<Vec<_>>().join(", ")
+        self.waiting.iter().map(file).collect()
     }
 }
 
@@ -205,6 +202,8 @@ pub fn playback(home: &Path) -> Result<PlaybackFiles, Trouble> {
         let first = text.lines().next().unwrap_or_default();
         waiting.push(serde_json::from_str(first).map_err(|error| format!("{}: {error}", path.display()))?);
     }
+    // Ids of changes begin with their time; names of files only tell the second.
+    waiting.sort_by_key(|intent: &Value| intent.pointer("/change/id").map(Value::to_string));
     Ok(PlaybackFiles { waiting, replayed: change_files(&folder.join("replayed"))?.len() })
 }
 

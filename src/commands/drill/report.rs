@@ -15,8 +15,12 @@ use crate::ui::output::GOOD;
 use crate::ui::output::STRONG;
 use crate::ui::output::paint;
 use crate::ui::table::Table;
+use crate::ui::table::visible_width;
 use crate::ui::time;
 use crate::ui::words::count;
+
+/// The most columns that a line takes, where its words let it.
+const WIDTH_MAX: usize = 100;
 
 /// The object of `rc drill --json`. New fields may come; those that are here stay.
 #[derive(Debug, Serialize)]
@@ -142,13 +146,15 @@ impl<'s> DeedReport<'s> {
     }
 }
 
-/// A step for people: what was done, then what was expected and seen.
+/// The title of a step, said before it is played: some take a while.
+pub fn title(step: &Step) -> String {
+    let title = paint(STRONG, &format!("STEP {}  {}", step.number, step.title));
+    format!("\n{title}  {}", paint(FAINT, &time::clock(step.at)))
+}
+
+/// A step for people, behind its title: what was done, then what was looked at, expected and seen.
 pub fn step(step: &Step) -> String {
-    let mut lines = vec![format!(
-        "\n{}  {}",
-        paint(STRONG, &format!("STEP {}  {}", step.number, step.title)),
-        paint(FAINT, &time::clock(step.at))
-    )];
+    let mut lines = Vec::new();
     for deed in &step.deeds {
         match deed {
             Deed::Command(ran) => command(ran, &mut lines),
@@ -180,9 +186,27 @@ fn command(ran: &Ran, lines: &mut Vec<String>) {
     lines.push(format!("  {}$ {}", ran.who, ran.line));
     let printed = [&ran.talk, &ran.out];
     for line in printed.into_iter().flat_map(|text| text.lines()).filter(|line| !line.trim().is_empty()) {
-        lines.push(paint(FAINT, &format!("  | {}", harmless(line))));
+        for part in wrapped(&harmless(line), WIDTH_MAX - 4) {
+            lines.push(paint(FAINT, &format!("  | {part}")));
+        }
     }
     lines.push(paint(FAINT, &format!("  exit code {} after {}", ran.code.number(), time::duration(ran.took))));
+}
+
+/// `line` in parts that fit `width`, broken between words; the parts behind the first are indented a little more than it.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let indent = " ".repeat(line.len() - line.trim_start().len());
+    let mut parts = Vec::new();
+    let mut part = indent.clone();
+    for word in line.trim_start().split_inclusive(' ') {
+        if visible_width(&part) + visible_width(word.trim_end()) > width && !part.trim().is_empty() {
+            parts.push(part.trim_end().to_owned());
+            part = format!("{indent}    ");
+        }
+        part.push_str(word);
+    }
+    parts.push(part.trim_end().to_owned());
+    parts
 }
 
 fn mark(held: bool) -> String {
@@ -202,7 +226,7 @@ pub fn verdict(steps: &[Step], planned: usize, held: bool, took: std::time::Dura
     }
     let took = time::duration(took);
     lines.push(if held {
-        format!("{}: all {} as they should, in {took}.", paint(GOOD, "HELD"), count(planned, "step"))
+        format!("{}: {} went as they should, in {took}.", paint(GOOD, "HELD"), count(planned, "step"))
     } else {
         let missing = planned.saturating_sub(steps.len());
         let missing = if missing > 0 { format!(", {} not played", count(missing, "step")) } else { String::new() };
@@ -228,4 +252,43 @@ pub fn opening(stage: &Stage) -> String {
     }
     lines.push("Not rehearsed: streams, relays and SDKs. No relay is started.".to_owned());
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn played(expected: &str, saw: &str) -> Step {
+        let mut step = Step::begun(1, "The kill switch", Timestamp::UNIX_EPOCH);
+        step.tell("LaunchDarkly is away.");
+        step.check("store: checkout", expected, saw);
+        step
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn what_held_and_what_did_not() {
+        assert_eq!(plain(&title(&played("", ""))), "\nSTEP 1  The kill switch  00:00:00Z");
+        assert_eq!(
+            plain(&step(&played("off v43", "on v42"))),
+            "  LaunchDarkly is away.\n            looked at        expected  saw\n  NOT HELD  store: checkout  off v43   on v42"
+        );
+        let second = std::time::Duration::from_secs(1);
+        let good = plain(&verdict(&[played("off v43", "off v43")], 1, true, second));
+        assert!(good.ends_with("\nHELD: 1 step went as they should, in 1 s."), "{good}");
+        let bad = plain(&verdict(&[played("off v43", "on v42")], 2, false, second));
+        assert!(bad.contains("\n  step 1: store: checkout: expected off v43, saw on v42\n"), "{bad}");
+        assert!(bad.ends_with("\nNOT HELD: 1 step of 2, 1 step not played, after 1 s."), "{bad}");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrapped("  one two three", 11), ["  one two", "      three"]);
+        assert_eq!(wrapped("short", 11), ["short"]);
+        assert_eq!(wrapped("unbreakable-and-long", 11), ["unbreakable-and-long"]);
+        assert_eq!(wrapped("a  b", 11), ["a  b"]);
+    }
 }

@@ -231,11 +231,11 @@ impl Stage {
         self.control().received().last().map_or(0, |request| request.number + 1)
     }
 
-    /// What waits in an operator's playback, by flag and instruction.
+    /// What waits in an operator's playback, by flag and instruction, oldest first.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn waiting(operator: &Operator) -> Result<String, Trouble> {
+    pub fn waiting(operator: &Operator) -> Result<Vec<String>, Trouble> {
         Ok(raw::playback(operator.home())?.told())
     }
 }
@@ -260,6 +260,12 @@ pub fn flag_key(flag: &str) -> Result<FlagKey, Trouble> {
 pub fn listed(items: impl IntoIterator<Item = String>) -> String {
     let items: Vec<String> = items.into_iter().collect();
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+/// `all 6` where these are exactly the `expected` ones, else which they are: what is as it should be is said shortly.
+pub fn all_of(expected: &[&str], saw: impl IntoIterator<Item = String>) -> String {
+    let saw: Vec<String> = saw.into_iter().collect();
+    if saw == expected { format!("all {}", expected.len()) } else { listed(saw) }
 }
 
 /// A flag in a few words, the same for a record and for the API's configuration: `off v43`; what everybody gets where
@@ -317,6 +323,15 @@ fn seed() -> Result<Seed, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_means_exactly_these() {
+        let saw = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        assert_eq!(all_of(&["a", "b"], saw(&["a", "b"])), "all 2");
+        assert_eq!(all_of(&["a", "b"], saw(&["a"])), "a");
+        assert_eq!(all_of(&["a"], saw(&["a", "b"])), "a, b");
+        assert_eq!(all_of(&["a"], saw(&[])), "none");
+    }
 
     #[test]
     fn flags_in_a_few_words() {

@@ -13,6 +13,7 @@ use crate::change::edit::Edit;
 use crate::change::event::Event;
 use crate::change::event::Happened;
 use crate::change::id::ChangeId;
+use crate::change::override_::OverrideState;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::change::state;
@@ -141,7 +142,8 @@ impl<'p> Files<'p> {
                 outage: Vec::new(),
                 edits: matters.iter().map(|_| EditIntent { request: String::new(), targets: Vec::new() }).collect(),
             };
-            let (file, _) = self.playback.record(&intent, &[])?;
+            let (mut file, _) = self.playback.record(&intent, &[])?;
+            file.note(&replayed_before(&matters), Syncing::Later)?;
             self.open.insert(id, file);
             for (edit, matter) in matters.iter().enumerate() {
                 self.parts.entry(matter.subject.clone()).or_default().push((id, edit));
@@ -205,6 +207,19 @@ impl<'p> Files<'p> {
         }
         Ok(files.len())
     }
+}
+
+/// What the overrides themselves say: an adopted change that LaunchDarkly has already must not wait for it for ever.
+fn replayed_before(matters: &[&Matter]) -> Vec<Event> {
+    let at = Timestamp::now();
+    let event = |(edit, matter): (usize, &&Matter)| match matter.override_.state {
+        OverrideState::Replayed { version } => {
+            let what = Happened::Replayed { revision: matter.override_.revision, version };
+            Some(Event { at, edit, what })
+        }
+        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
+    };
+    matters.iter().enumerate().filter_map(event).collect()
 }
 
 /// Whether LaunchDarkly has every edit of it, or the edit is over.

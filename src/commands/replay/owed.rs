@@ -5,6 +5,7 @@
 //! no override is owed only as far as somebody says so: it may have been replayed from elsewhere long ago.
 
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use crate::change::edit::ChangeKind;
 use crate::change::event::EditIndex;
@@ -28,6 +29,7 @@ use crate::commands::overview::FiledEdit;
 use crate::commands::overview::Situation;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::playback::LoadedFile;
 
 /// A flag of an environment.
 pub type Subject = (Environment, FlagKey);
@@ -98,19 +100,26 @@ pub struct Owed {
     pub unreadable: Vec<(Subject, Target, String)>,
 }
 
+/// The folded events of each change, folded once: a change may have thousands of edits.
+type Folds = HashMap<ChangeId, state::State>;
+
 /// Reads it off.
 pub fn owed(views: &[EnvironmentView<'_>]) -> Owed {
     let mut owed = Owed::default();
+    let mut folds = Folds::new();
+    for filed in views.iter().flat_map(|view| &view.situations).flat_map(|situation| &situation.filed) {
+        folds.entry(filed.file.change()).or_insert_with(|| fold(filed.file));
+    }
     for view in views {
         let silent: Vec<Target> = view.silent().map(|(chosen, _)| chosen.target.clone()).collect();
         for situation in &view.situations {
-            take(&mut owed, &view.environment, situation, &silent);
+            take(&mut owed, &view.environment, situation, &silent, &folds);
         }
     }
     owed
 }
 
-fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, silent: &[Target]) {
+fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, silent: &[Target], folds: &Folds) {
     let subject = (environment.clone(), situation.flag.clone());
     for (chosen, seen) in &situation.seen {
         if let Some(Err(why)) = &seen.override_ {
@@ -122,7 +131,7 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         override_,
         only_filed,
         parts: parts.iter().map(part).collect(),
-        unnoted: parts.iter().any(|filed| !is_replayed(filed)),
+        unnoted: parts.iter().any(|filed| !is_replayed(filed, folds)),
         seen: situation.seen.iter().map(|(chosen, seen)| (chosen.target.clone(), seen.clone())).collect(),
         standing: situation.standing.clone(),
         silent: silent.to_vec(),
@@ -139,12 +148,12 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         }
     }
     let (alone, others): (Vec<FiledEdit<'_>>, Vec<_>) =
-        others.into_iter().partition(|filed| in_force.is_none() && is_only_filed(filed, situation));
+        others.into_iter().partition(|filed| in_force.is_none() && is_only_filed(filed, situation, folds));
     if let Some(override_) = from_playback(environment, &situation.flag, &alone) {
         owed.owed.push(matter(override_, true, &alone));
     }
     for filed in others {
-        let why = astray(&filed, situation, silent);
+        let why = astray(&filed, situation, silent, folds);
         owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why });
     }
 }
@@ -161,19 +170,21 @@ fn is_part(filed: &FiledEdit<'_>, override_: &Override) -> bool {
     override_.changes.contains(&change) || dropped || filed.file.intent.change.kind == ChangeKind::Adopted
 }
 
-fn folded(filed: &FiledEdit<'_>) -> Option<state::EditState> {
-    let file = filed.file;
-    let mut state = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
-    (filed.edit < state.edits.len()).then(|| state.edits.swap_remove(filed.edit))
+fn fold(file: &LoadedFile) -> state::State {
+    state::fold(&file.intent.change, &overview::targets_of(file), &file.events)
 }
 
-fn is_replayed(filed: &FiledEdit<'_>) -> bool {
-    folded(filed).is_some_and(|state| matches!(state.standing, EditStanding::Replayed { .. }))
+fn folded<'f>(filed: &FiledEdit<'_>, folds: &'f Folds) -> Option<&'f state::EditState> {
+    folds.get(&filed.file.change())?.edits.get(filed.edit)
+}
+
+fn is_replayed(filed: &FiledEdit<'_>, folds: &Folds) -> bool {
+    folded(filed, folds).is_some_and(|state| matches!(state.standing, EditStanding::Replayed { .. }))
 }
 
 /// Whether it stands in a store in which our own keys are forbidden, by its own outcome or by the record there.
-fn is_only_filed(filed: &FiledEdit<'_>, situation: &Situation<'_>) -> bool {
-    let Some(state) = folded(filed).filter(state::EditState::is_owed) else { return false };
+fn is_only_filed(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Folds) -> bool {
+    let Some(state) = folded(filed, folds).filter(|state| state.is_owed()) else { return false };
     let intents = filed.file.intent.edits.get(filed.edit).map(|edit| edit.targets.as_slice()).unwrap_or_default();
     situation.seen.iter().filter(|(_, seen)| !seen.own_keys).any(|(chosen, seen)| {
         let written = matches!(
@@ -214,13 +225,13 @@ fn from_playback(environment: &Environment, flag: &FlagKey, filed: &[FiledEdit<'
     })
 }
 
-fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target]) -> Astray {
+fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target], folds: &Folds) -> Astray {
     let change = filed.file.change();
     let mut marks = situation.said.iter().flat_map(|(_, _, marks)| marks);
     if let Some((_, mark)) = marks.find(|(marked, _)| *marked == change) {
         return Astray::Ended(mark.clone());
     }
-    let Some(state) = folded(filed) else { return Astray::Unexplained };
+    let Some(state) = folded(filed, folds) else { return Astray::Unexplained };
     if let EditStanding::Replayed { version, .. } = state.standing {
         return Astray::Replayed { version };
     }

@@ -255,7 +255,7 @@ async fn records_of(store: &dyn Store, target: Target, until: Instant) -> Record
 }
 
 /// What the relay's reader would not read in this record, if anything.
-pub(crate) fn unreadable(bytes: &[u8]) -> Option<String> {
+fn unreadable(bytes: &[u8]) -> Option<String> {
     match Record::parse(bytes) {
         Ok(record) if record.is_tombstone() => None,
         Ok(record) => check::readable(&record).err().map(|error| error.to_string()),

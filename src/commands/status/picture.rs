@@ -103,7 +103,7 @@ fn api(word: &ApiWord, notes: &mut Vec<String>) -> Api {
                     (ApiState::TokenRefused, format!("answers, and REFUSES the token in LD_API_KEY ({status}: {told})"))
                 }
                 Reached::Failing { problem } => (ApiState::Failing, format!("FAILING: {problem}")),
-                Reached::Unreachable { problem } => (ApiState::NoAnswer, format!("NO ANSWER from here: it {problem}")),
+                Reached::Unreachable { problem } => (ApiState::NoAnswer, format!("NO ANSWER from here: {problem}")),
             }
         }
     };

@@ -92,8 +92,8 @@ pub struct CarriedOut {
 /// It could not be recorded: then no store was touched. What happens to stores is told in the result.
 pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<CarriedOut, Failure> {
     let writes = undertaking.writes();
-    let all: Vec<Write> = writes.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect();
     let Some(existing) = &undertaking.file else {
+        let all: Vec<Write> = writes.into_iter().flat_map(|(_, writes)| writes).collect();
         let intent = intent(undertaking, means);
         let (file, recorded) = means.playback.record(&intent, &all)?;
         let mut run = Run::new(undertaking, means, file);
@@ -394,7 +394,9 @@ fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
 
 /// The request that a replay would send by what is known now.
 fn request(undertaking: &Undertaking, ground: &Ground, part: &Part) -> String {
-    let before = part.plan.writes().find_map(|planned| planned.write.before.as_ref());
+    // Most instructions name no variation, and then the list is not wanted.
+    let names_one = ground.edit.instructions.iter().any(|instruction| instruction.variation().is_some());
+    let before = part.plan.writes().find_map(|planned| planned.write.before.as_ref()).filter(|_| names_one);
     let variations = before.map(|record| Configuration::of_record(record).variations).unwrap_or_default();
     let change = &undertaking.change;
     let what = ground.edit.instructions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -21,7 +21,9 @@ pub enum Judgement {
     Owed,
     /// They differ, and nothing that is owed explains it.
     Differs,
-    /// Somebody did not answer; those who did say the same.
+    /// All but LaunchDarkly say the same, and it was not asked or did not answer.
+    Unasked,
+    /// A store or a relay did not answer; those who did say the same.
     NotKnown,
 }
 
@@ -38,7 +40,6 @@ pub struct Judged {
 pub fn judge(facts: &Facts) -> Judged {
     let voices = all(facts);
     let aspects = differences(facts, &voices);
-    let silent = voices.iter().any(|(_, voice)| matches!(voice, Voice::Silent(_)));
     let owed = facts.override_.as_ref().filter(|override_| is_owed(override_));
     if let Some(override_) = owed {
         let touched = override_.instructions.iter().map(Instruction::aspect);
@@ -55,11 +56,16 @@ pub fn judge(facts: &Facts) -> Judged {
     }
     let broken = broken(facts, &voices);
     if !aspects.is_empty() || broken {
-        return Judged { judgement: Judgement::Differs, told: told(facts, &aspects) };
+        let behind = if is_behind(facts) { "; the stores are behind: LaunchDarkly's stream brings it" } else { "" };
+        return Judged { judgement: Judgement::Differs, told: format!("{}{behind}", told(facts, &aspects)) };
     }
-    let judgement = if silent { Judgement::NotKnown } else { Judgement::Same };
-    let told = if silent { told(facts, &aspects) } else { String::new() };
-    Judged { judgement, told }
+    let silent = voices.iter().filter(|(_, voice)| matches!(voice, Voice::Silent(_))).count();
+    let unasked = matches!(facts.launchdarkly, Voice::Silent(_));
+    match (silent, unasked) {
+        (0, _) => Judged { judgement: Judgement::Same, told: String::new() },
+        (1, true) => Judged { judgement: Judgement::Unasked, told: String::new() },
+        _ => Judged { judgement: Judgement::NotKnown, told: told(facts, &aspects) },
+    }
 }
 
 fn is_owed(override_: &Override) -> bool {
@@ -115,6 +121,17 @@ fn is_ahead(facts: &Facts) -> bool {
     let Voice::Says { version: known, .. } = &facts.launchdarkly else { return false };
     let ahead = |voice: &Voice| matches!(voice, Voice::Says { version, .. } if version > known);
     facts.override_.is_none() && facts.stores.iter().any(|(_, voice, _)| ahead(voice))
+}
+
+/// Whether no override is in the way and every store has an older record than LaunchDarkly, or one that LaunchDarkly has
+/// deleted or archived since.
+fn is_behind(facts: &Facts) -> bool {
+    let older = |voice: &Voice| match (voice, &facts.launchdarkly) {
+        (Voice::Says { version, .. }, Voice::Says { version: known, .. }) => version < known,
+        (Voice::Says { .. }, Voice::Nothing) => true,
+        _ => false,
+    };
+    facts.override_.is_none() && !facts.stores.is_empty() && facts.stores.iter().all(|(_, voice, _)| older(voice))
 }
 
 /// `LaunchDarkly on v5; off v6 in eu-1 us-1, on v5 in ap-1`.

@@ -84,7 +84,10 @@ impl Report {
 
     /// 0 in full agreement, 7 where somebody did not answer, 6 where something is owed, 1 where they differ otherwise.
     pub fn code(&self) -> ExitCode {
-        if self.silence.is_some() || self.unanswered || self.number(Judgement::NotKnown) > 0 {
+        if self.silence.is_some()
+            || self.unanswered
+            || self.number(Judgement::NotKnown) + self.number(Judgement::Unasked) > 0
+        {
             ExitCode::Unreachable
         } else if self.number(Judgement::Owed) > 0 {
             ExitCode::Owed
@@ -124,21 +127,27 @@ impl Report {
 
     fn table(&self) -> String {
         let mut table = Table::indented(2);
+        let mut who = vec![count(self.stores, "store")];
+        if self.relays > 0 {
+            who.push(count(self.relays, "relay"));
+        }
+        who.push("the record".to_owned());
+        let unasked = self.number(Judgement::Unasked);
+        if unasked > 0 {
+            let told = format!("{} agree; LaunchDarkly did not say", list(&who));
+            table.row(["same".to_owned(), count(unasked, "flag"), told]);
+        }
+        who.insert(0, "LaunchDarkly".to_owned());
         let same = self.number(Judgement::Same);
         if same > 0 {
-            let mut who = vec!["LaunchDarkly".to_owned(), count(self.stores, "store")];
-            if self.relays > 0 {
-                who.push(count(self.relays, "relay"));
-            }
-            who.push("the record".to_owned());
             table.row(["same".to_owned(), count(same, "flag"), format!("{} agree", list(&who))]);
         }
-        for row in self.rows.iter().filter(|row| row.judged.judgement != Judgement::Same) {
+        for row in &self.rows {
             let word = match row.judged.judgement {
                 Judgement::Owed => paint(NOTICE, "OWED"),
                 Judgement::Differs => paint(BAD, "DIFFERS"),
                 Judgement::NotKnown => paint(NOTICE, "NOT KNOWN"),
-                Judgement::Same => continue,
+                Judgement::Same | Judgement::Unasked => continue,
             };
             let name = if self.several() { format!("{} {}", row.environment, row.flag) } else { row.flag.clone() };
             table.row([word, name, row.judged.told.clone()]);
@@ -185,7 +194,7 @@ pub struct ReportJson<'r> {
 struct RowJson<'r> {
     environment: &'r str,
     flag: &'r str,
-    /// `same`, `owed`, `differs`, `not-known`.
+    /// `same`, `owed`, `differs`, `unasked` (all but LaunchDarkly agree), `not-known`.
     judgement: Judgement,
     /// Who says what.
     told: &'r str,

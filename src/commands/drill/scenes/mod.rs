@@ -24,7 +24,7 @@ pub struct Scene {
 }
 
 /// All steps.
-pub const ALL: [Scene; 20] = [
+pub const ALL: [Scene; 22] = [
     Scene { title: "Normal running", play: outage::normal },
     Scene { title: "LaunchDarkly goes away", play: outage::begins },
     Scene { title: "The kill switch", play: outage::kill_switch },
@@ -43,6 +43,8 @@ pub const ALL: [Scene; 20] = [
     Scene { title: "An approval is requested", play: return_::approval_requested },
     Scene { title: "The approval is given", play: return_::approval_given },
     Scene { title: "The conflict is decided", play: return_::conflict },
-    Scene { title: "What is left is settled", play: return_::settled },
-    Scene { title: "Verify agrees", play: return_::verify },
+    Scene { title: "Nothing is owed any more", play: return_::nothing_owed },
+    Scene { title: "Verify agrees", play: return_::agreement },
+    Scene { title: "Undo after the replay", play: return_::undo_refused },
+    Scene { title: "The incident is over", play: return_::over },
 ];

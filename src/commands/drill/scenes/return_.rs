@@ -6,9 +6,11 @@ use serde_json::json;
 use super::super::judgement::Step;
 use super::super::raw::Trouble;
 use super::super::stage::Stage;
+use super::super::stage::all_of;
 use super::super::stage::flag_key;
 use super::super::stage::listed;
 use super::Played;
+use super::outage::OVERRIDDEN;
 use crate::drill::launchdarkly::Limits;
 
 /// Who works in LaunchDarkly itself.
@@ -40,7 +42,6 @@ pub fn meanwhile<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 /// The dangerous moment without a guard.
 pub fn wiped<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        let before = stage.store.content().await?;
         stage.control().clear_faults().await.map_err(|error| error.to_string())?;
         stage.put().await?;
         step.tell("LaunchDarkly answers again, and its stream's first message, a put, replaces every record in the");
@@ -49,7 +50,7 @@ pub fn wiped<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         let content = stage.store.content().await?;
         step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
         step.check("store: checkout, ON AGAIN", "on v42", stage.stored("checkout").await?);
-        step.check("store: overrides still known", listed(before.overrides), listed(content.overrides));
+        step.check("store: overrides still known", "all 6", all_of(&OVERRIDDEN, content.overrides));
         step.check("exit code of verify", 6, verify.code.number());
         Ok(())
     })
@@ -124,9 +125,8 @@ pub fn approval_given<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p
         step.check("LaunchDarkly: open requests", 0, open(stage)?.len());
         step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
         step.check("store: refunds", "off v6", stage.stored("refunds").await?);
-        let content = stage.store.content().await?;
-        let standing = if content.overrides.contains("refunds") { "in force" } else { "over" };
-        step.check("store: override of refunds", "over", standing);
+        let waits = Stage::waiting(&stage.anna)?.into_iter().filter(|file| file.contains("refunds"));
+        step.check("anna's playback: refunds", "none", listed(waits));
         Ok(())
     })
 }
@@ -145,31 +145,65 @@ pub fn conflict<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 }
 
 /// Nothing is owed any more, here and at the colleague's, and nothing is sent twice.
-pub fn settled<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+pub fn nothing_owed<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
         stage.patches().await?;
         step.tell("LaunchDarkly's stream sends out what is left (the drill, in a relay's place).");
         let first = stage.next_request();
         let anna = stage.anna(step, &["replay"]).await;
         let bob = stage.bob(step, &["replay"]).await;
-        let content = stage.store.content().await?;
         step.check("exit codes", "0 0", format!("{} {}", anna.code.number(), bob.code.number()));
         step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
-        step.check("store: overrides in force", "none", listed(content.overrides));
-        step.check("anna's playback", "nothing", Stage::waiting(&stage.anna)?);
-        step.check("bob's playback", "nothing", Stage::waiting(&stage.bob)?);
+        step.check("anna's playback", "none", listed(Stage::waiting(&stage.anna)?));
+        step.check("bob's playback", "none", listed(Stage::waiting(&stage.bob)?));
+        step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
         Ok(())
     })
 }
 
-/// The end: all agree.
-pub fn verify<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+/// All agree.
+pub fn agreement<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
         let anna = stage.anna(step, &["verify"]).await;
         let bob = stage.bob(step, &["verify"]).await;
         step.check("exit codes", "0 0", format!("{} {}", anna.code.number(), bob.code.number()));
         step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
+        Ok(())
+    })
+}
+
+/// What LaunchDarkly has is undone there.
+pub fn undo_refused<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let before = stage.store.content().await?;
+        let ran = stage.anna(step, &["undo", "checkout"]).await;
         let content = stage.store.content().await?;
+        step.check("exit code", 3, ran.code.number());
+        step.check("LaunchDarkly: checkout", "off v43", stage.launchdarkly("checkout")?);
+        step.check("store", "as before", if content == before { "as before" } else { "changed" });
+        Ok(())
+    })
+}
+
+/// LaunchDarkly has the word again: what is changed there reaches the store, and no override stands against it.
+pub fn over<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        step.tell("carol, in LaunchDarkly, turns on again what was off: the incident is over. The stream sends it out");
+        step.tell("(the drill, in a relay's place).");
+        for flag in ["checkout", "express-pay", "pricing-tier", "refunds", "search-v2"] {
+            carol(stage, flag, &[json!({ "kind": "turnFlagOn" })], "the incident is over")?;
+        }
+        stage.patches().await?;
+        let first = stage.next_request();
+        let anna = stage.anna(step, &["replay"]).await;
+        let bob = stage.bob(step, &["verify"]).await;
+        let content = stage.store.content().await?;
+        step.check("exit codes", "0 0", format!("{} {}", anna.code.number(), bob.code.number()));
+        step.check("LaunchDarkly: patches", "none", stage.patched_since(first));
+        step.check("LaunchDarkly: checkout", "on v44", stage.launchdarkly("checkout")?);
+        step.check("store: checkout", "on v44", stage.stored("checkout").await?);
+        step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
+        step.check("store: overrides", "none", listed(content.overrides));
         step.check("store: says that it was filled", "yes", if content.initialised { "yes" } else { "no" });
         let banner = content.records.get("banner") == stage.before.records.get("banner");
         step.check("store: banner, which nobody touched", "same", if banner { "same" } else { "changed" });

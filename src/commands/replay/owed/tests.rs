@@ -14,7 +14,6 @@ use crate::commands::targets::Chosen;
 use crate::flag::instruction::Instruction;
 use crate::playback::EditIntent;
 use crate::playback::Intent;
-use crate::playback::LoadedFile;
 use crate::playback::PLAYBACK_FORMAT;
 use crate::playback::TargetIntent;
 
@@ -63,7 +62,8 @@ fn taken(seen: Seen, marks: Vec<(ChangeId, EndedMark)>, files: &[LoadedFile], si
         filed: files.iter().map(|file| FiledEdit { file, edit: 0 }).collect(),
     };
     let mut owed = Owed::default();
-    take(&mut owed, &"shop/production".parse().unwrap(), &situation, silent);
+    let folds = files.iter().map(|file| (file.change(), fold(file))).collect();
+    take(&mut owed, &"shop/production".parse().unwrap(), &situation, silent, &folds);
     owed
 }
 
