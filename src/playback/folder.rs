@@ -154,13 +154,6 @@ impl Playback {
         &self.place.folder
     }
 
-    /// The same playback with another patience for locks.
-    #[cfg(test)]
-    pub(super) fn with_lock_wait(mut self, wait: Duration) -> Self {
-        self.place.lock_wait = wait;
-        self
-    }
-
     /// Writes a change down, durably: file, name and folder. Only then it gives the proof that its `writes` may be
     /// done. Costs one new file, one sync of it and one of the folder.
     ///
