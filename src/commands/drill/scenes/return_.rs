@@ -76,6 +76,8 @@ pub fn replay<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         step.check("LaunchDarkly: pricing-tier, conflict", "\"silver\" v31", stage.launchdarkly("pricing-tier")?);
         step.check("LaunchDarkly: refunds, approval", "on v5", stage.launchdarkly("refunds")?);
         step.check("comment on checkout", "anna, double charges", comment(stage, first));
+        let asked = stage.next_request().saturating_sub(first);
+        step.check("more requests than a window takes", "yes", if asked > LIMIT { "yes" } else { "no" });
         step.check("refused twice in a row", "never", refusals(stage, first));
         Ok(())
     })
