@@ -2,8 +2,8 @@
 //! where `LD_RELAY` names its program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at once")]
 
-mod real;
-pub mod simulated;
+pub(crate) mod real;
+pub(crate) mod simulated;
 
 use std::time::Duration;
 use std::time::Instant;

@@ -214,8 +214,9 @@ pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
 
 /// What every target that answered holds of a flag.
 fn seen(views: &[TargetView], environment: &Environment, flag: &FlagKey) -> Vec<(Chosen, Seen)> {
-    let foreign =
-        |read: &Result<Override, String>| read.as_ref().is_ok_and(|own| own.environment != *environment || own.flag != *flag);
+    let foreign = |read: &Result<Override, String>| {
+        read.as_ref().is_ok_and(|own| own.environment != *environment || own.flag != *flag)
+    };
     let of_view = |view: &TargetView| {
         let mut seen = survey::seen(view, flag)?;
         if seen.override_.as_ref().is_some_and(foreign) {

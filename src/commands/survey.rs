@@ -150,7 +150,9 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
             None => BTreeMap::new(),
         };
         let mut by_flag = Marks::new();
-        for (change, mark) in ended.into_iter().flat_map(|(change, marks)| marks.into_iter().map(move |mark| (change, mark))) {
+        for (change, mark) in
+            ended.into_iter().flat_map(|(change, marks)| marks.into_iter().map(move |mark| (change, mark)))
+        {
             by_flag.entry(mark.flag.clone()).or_default().push((change, mark));
         }
         by_flag

@@ -53,7 +53,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SDK_KEY: &str = "sdk-12345678-90ab-cdef-1234-567890abcdef";
 
 /// A child that ends with the test.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -76,7 +76,7 @@ fn start(program: &Path, arguments: &[&str], folder: &Path) -> Process {
 }
 
 /// The relay's program, if there is one.
-fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     std::env::var_os("LD_RELAY").map(|name| Path::new(&name).canonicalize().unwrap())
 }
 
@@ -85,7 +85,7 @@ async fn free_port() -> u16 {
 }
 
 /// LaunchDarkly's stream, as far as a relay needs it. Aborting it breaks its connections off.
-struct LaunchDarkly {
+pub(crate) struct LaunchDarkly {
     events: broadcast::Sender<Bytes>,
     /// Dropped, it stops the server.
     stop: oneshot::Sender<()>,
@@ -129,14 +129,14 @@ impl LaunchDarkly {
         Self { events, stop, server }
     }
 
-    async fn go_away(self) {
+    pub(crate) async fn go_away(self) {
         drop(self.stop);
         self.server.await.unwrap();
     }
 }
 
 /// Asks until the status is as wanted.
-async fn status_when(
+pub(crate) async fn status_when(
     client: &RelayClient,
     relay: &RelayAddress,
     what: &str,
@@ -164,20 +164,20 @@ fn is_version(version: u64) -> impl Fn(&Served) -> bool {
 }
 
 /// A relay on a Redis, filled by LaunchDarkly with `checkout` on, version 42.
-struct Stage {
+pub(crate) struct Stage {
     redis: redis::aio::MultiplexedConnection,
-    redis_port: u16,
-    launchdarkly: LaunchDarkly,
+    pub(crate) redis_port: u16,
+    pub(crate) launchdarkly: LaunchDarkly,
     launchdarkly_port: u16,
-    relay: RelayAddress,
+    pub(crate) relay: RelayAddress,
     configuration: RelayConfiguration,
     // In this order: what runs ends before its folder goes.
     _processes: [Process; 2],
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Stage {
-    async fn set(program: &Path) -> Self {
+    pub(crate) async fn set(program: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (redis_port, relay_port, launchdarkly_port) = (free_port().await, free_port().await, free_port().await);
         let redis_folder = folder.path().join("redis");
@@ -204,7 +204,7 @@ impl Stage {
             relay: RelayAddress::parse(&format!("http://127.0.0.1:{relay_port}")).unwrap(),
             configuration: RelayConfiguration::load(&file).await.unwrap(),
             _processes: [relay, server],
-            _folder: folder,
+            folder,
         }
     }
 }
@@ -220,8 +220,16 @@ async fn an_outage_at_a_real_relay() {
         eprintln!("NOT RUN: an_outage_at_a_real_relay needs LD_RELAY to name the relay's program");
         return;
     };
-    let Stage { mut redis, redis_port, launchdarkly, launchdarkly_port, relay, configuration, _processes, _folder } =
-        Stage::set(&program).await;
+    let Stage {
+        mut redis,
+        redis_port,
+        launchdarkly,
+        launchdarkly_port,
+        relay,
+        configuration,
+        _processes,
+        folder: _folder,
+    } = Stage::set(&program).await;
     let environment = configuration.matches(&"shop/production".parse().unwrap())[0];
     let key = environment.sdk_key.clone().unwrap();
     assert_eq!(configuration.cache_time, CacheTime::For(Duration::from_millis(1500)));

@@ -93,7 +93,7 @@ fn a_tombstone() {
     for server in &stage.servers {
         server.run(&["HSET", FEATURES, "checkout", tombstone]);
     }
-    let ran = stage.run(OFF).code(3).err("is deleted").err("v50").err("Only LaunchDarkly can bring it back");
+    let ran = stage.run(OFF).code(3).err("is deleted").err("v50").err("Only LaunchDarkly can bring the flag back");
     ran.err("Nothing was written.");
     assert_eq!(stage.record(0, "checkout"), tombstone);
     stage.is_untouched();
@@ -175,7 +175,7 @@ fn all_hosts_down() {
     for server in &mut stage.servers {
         server.kill();
     }
-    let ran = stage.run(OFF).code(7).nowhere("DONE: ");
+    let ran = stage.run(OFF).code(7).nowhere("DONE");
     println!("{ran}");
     for (place, server) in stage.servers.iter_mut().enumerate() {
         server.restart();
@@ -197,7 +197,7 @@ fn all_hosts_down_and_the_prefix_named() {
         server.freeze();
     }
     let ran = stage.run(&format!("{OFF} --prefix {PREFIX} --timeout 300ms")).code(7);
-    ran.out("NOT DONE: ").nowhere("DONE: checkout is off in");
+    ran.out("NOT DONE: ").nowhere("\nDONE");
     let lines = stage.only_file();
     assert!(lines.contains("\"refused\"") || lines.contains("\"unknown\""), "{lines}");
     for server in &stage.servers {

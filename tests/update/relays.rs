@@ -3,17 +3,22 @@
 use std::fs;
 use std::time::Duration;
 
+use relay_commander::relay::client::Deadlines;
+use relay_commander::relay::client::RelayClient;
+use relay_commander::relay::judgement::cut_off;
 use serde_json::Value;
 
 use super::stage::FEATURES;
 use super::stage::OFF;
 use super::stage::Stage;
 use super::stage::record;
+use crate::relay::real;
 use crate::relay::simulated::Answer;
 use crate::relay::simulated::SimulatedRelay;
 use crate::relay::simulated::StreamEnd;
 use crate::relay::simulated::put;
 use crate::support::rc::Ran;
+use crate::support::rc::Rc;
 
 const SDK_KEY: &str = "sdk-12345678-90ab-cdef-1234-567890abcdef";
 
@@ -80,7 +85,7 @@ async fn a_broadcast_that_our_connection_saw() {
     });
     let ran = run(&stage, OFF).await.code(0).out("our connected SDK saw it after");
     let _stream = broadcast.await.unwrap();
-    let ran = ran.out("DONE: checkout is off in 1 of 1 stores, seen live through 1 of 1 relays.").nowhere("STILL");
+    let ran = ran.out("DONE: checkout is off in 1 of 1 store, seen live through 1 of 1 relay.").nowhere("STILL");
     ran.out("LOST").nowhere("90ab");
     let file = stage.only_file();
     assert!(file.contains("seen-live") && file.contains("cut off from LaunchDarkly"), "{file}");
@@ -92,8 +97,7 @@ async fn a_relay_that_says_nothing() {
     let (stage, relay) = with_relay(true).await;
     let _streams: Vec<StreamEnd> = (0..3).map(|_| connected(&relay)).collect();
     let ran = run(&stage, OFF).await.code(8).out("STILL ON for connected SDKs").nowhere("saw it");
-    let ran =
-        ran.out("WRITTEN, NOT LIVE EVERYWHERE: checkout is off in 1 of 1 stores, seen live through 0 of 1 relays.");
+    let ran = ran.out("WRITTEN, NOT LIVE EVERYWHERE: checkout is off in 1 of 1 store, seen live through 0 of 1 relay.");
     drop(ran);
     stage.has(0, "checkout", 43, false);
     assert!(!stage.only_file().contains("seen-live"));
@@ -152,4 +156,38 @@ async fn a_prefix_that_only_the_relay_tells() {
     ));
     run(&stage, OFF).await.code(8);
     assert!(stage.servers[0].line("HGET odd:features checkout").contains("\"version\":43"));
+}
+
+/// The real relay in an outage: it does not watch its store, and that is what is said.
+#[tokio::test]
+async fn a_real_relay() {
+    let Some(program) = real::program() else {
+        println!("NOT RUN: a_real_relay (update) needs LD_RELAY to name the relay's program");
+        return;
+    };
+    let scene = real::Stage::set(&program).await;
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = RelayClient::new(Deadlines::default()).unwrap();
+    real::status_when(&client, &scene.relay, "healthy", |status| status.healthy).await;
+    let configuration = scene.folder.path().join("ld-relay.conf");
+    let text = format!(
+        "REDIS_HOSTS=eu-1=127.0.0.1:{}\nRELAY_URLS=eu-1={}\nRC_RELAY_CONFIG={}\n",
+        scene.redis_port,
+        scene.relay,
+        configuration.display()
+    );
+    let folder = super::stage::home(&text);
+    let run = |line: &str| {
+        let rc = Rc::new().home(folder.path()).line(line);
+        tokio::task::spawn_blocking(move || rc.run())
+    };
+    // While LaunchDarkly is there: a warning.
+    let ran = run(&format!("{OFF} --dry-run")).await.unwrap().code(0);
+    drop(ran.err("eu-1 is connected to LaunchDarkly"));
+    scene.launchdarkly.go_away().await;
+    real::status_when(&client, &scene.relay, "cut off", |status| cut_off(&status.environments[0]).is_some()).await;
+    let ran = run(OFF).await.unwrap().code(8).out("v42 -> v43").out("STILL ON for connected SDKs");
+    let ran = ran.out("WRITTEN, NOT LIVE EVERYWHERE").out("LOST").nowhere("90ab");
+    println!("{ran}");
 }

@@ -127,3 +127,19 @@ fn a_large_batch() {
     let batch = || stage.rc("update -p shop -e production --from -").stdin(lines.clone()).run();
     insta::assert_snapshot!(page([("update … --from -", batch()), ("update … --from -", batch())]));
 }
+
+#[test]
+fn not_let_in() {
+    let stage = Stage::with_stores(2);
+    let all = "on >pw ~ld:shop:production:* +@all";
+    stage.servers[0].line(&format!("ACL SETUSER rc {all}"));
+    stage.servers[1].line(&format!("ACL SETUSER rc {all} -hset"));
+    let run = || stage.rc(OFF).env("RC_REDIS_USER", "rc").env("RC_REDIS_PASSWORD", "pw").run();
+    let one = run();
+    stage.servers[0].line("ACL SETUSER rc -hset");
+    stage.servers[0].line("ACL SETUSER rc -@scripting");
+    let line = "update -p shop -e production -f refunds -s off";
+    let none = stage.rc(line).env("RC_REDIS_USER", "rc").env("RC_REDIS_PASSWORD", "pw").run();
+    let wrong = stage.rc(OFF).env("RC_REDIS_USER", "rc").env("RC_REDIS_PASSWORD", "no").run();
+    insta::assert_snapshot!(page([(OFF, one), (line, none), (OFF, wrong)]));
+}

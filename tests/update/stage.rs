@@ -244,11 +244,16 @@ impl Drop for Started {
     }
 }
 
+/// As after the first write: else each writer is sent back for the script, and comes a second time, in any order.
+#[track_caller]
+pub fn load_script(server: &RedisServer) {
+    server.run(&["SCRIPT", "LOAD", include_str!("../../src/store/redis/replace.lua")]);
+}
+
 /// Reads are answered and writes wait, until [`go_on`].
 #[track_caller]
 pub fn hold_writes(server: &RedisServer) {
-    // Loaded already: else each writer would be sent back for it, and come a second time in any order.
-    server.run(&["SCRIPT", "LOAD", include_str!("../../src/store/redis/replace.lua")]);
+    load_script(server);
     server.line("CLIENT PAUSE 60000 WRITE");
 }
 

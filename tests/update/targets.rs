@@ -96,7 +96,7 @@ fn tls_with_an_authority_of_ones_own() {
     // Not trusted as it is.
     rc().run().code(4).nowhere("DONE");
     assert!(!folder.path().join("playback").exists());
-    rc().args(["--redis-ca", "authority.pem"]).run().code(0).out("DONE: checkout is off in 1 of 1 stores");
+    rc().args(["--redis-ca", "authority.pem"]).run().code(0).out("DONE: checkout is off in 1 of 1 store");
     rc().env("SSL_CERT_FILE", authority.as_os_str()).run().code(0).out("already");
     rc().args(["--redis-ca", "nowhere.pem"]).run().code(2).err("nowhere.pem");
 }

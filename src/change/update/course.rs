@@ -70,7 +70,10 @@ impl<'a> Course<'a> {
         }
         let covered = covers(&merged.instructions, &asked.edit.instructions);
         let OverrideState::Replayed { version } = merged.state else {
-            return if covered { Course::CatchUp(merged) } else { Course::Next(merged) };
+            // Beside a rival of the same revision the edit needs the next one: under the same version as the rival's
+            // record, relays and SDKs that have that one would drop it.
+            let has_rival = || targets.into_iter().any(|seen| seen.own().is_some_and(|own| is_rival(own, merged)));
+            return if covered && !has_rival() { Course::CatchUp(merged) } else { Course::Next(merged) };
         };
         let shown = || targets.into_iter().any(|seen| is_shown(seen, merged, version));
         if covered && !shown() {
@@ -126,6 +129,12 @@ impl<'a> Course<'a> {
             }
         }
     }
+}
+
+/// Whether `own` was written by somebody who did not know `merged`, and as often edited: two operators who did not see each
+/// other.
+fn is_rival(own: &Override, merged: &Override) -> bool {
+    own.revision >= merged.revision && own.change().is_some_and(|change| !merged.changes.contains(&change))
 }
 
 fn is_shown(seen: &Seen, merged: &Override, version: u64) -> bool {

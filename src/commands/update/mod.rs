@@ -61,6 +61,7 @@ use report::Report;
 use undertaking::Ground;
 use undertaking::Part;
 use undertaking::Undertaking;
+use wanted::Wanted;
 
 /// On or off, in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,17 +147,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     };
 
     let surroundings = Surroundings::look(context).await?;
-    let named: BTreeSet<Environment> = match &resumed {
-        Some(file) => file.intent.change.edits.iter().map(|edit| edit.environment.clone()).collect(),
-        None => wanted.iter().map(|wanted| wanted.environment.clone()).collect(),
-    };
-    let chosen = ground::choose(context, &surroundings, &named)?;
-    let flags_of = |environment: &Environment| -> Vec<FlagKey> {
-        let wanted =
-            wanted.iter().filter(|wanted| wanted.environment == *environment).map(|wanted| wanted.flag.clone());
-        let edits = resumed.iter().flat_map(|file| &file.intent.change.edits);
-        wanted.chain(edits.filter(|edit| edit.environment == *environment).map(|edit| edit.flag.clone())).collect()
-    };
+    let flags = flags_by_environment(&wanted, resumed.as_ref());
+    let chosen = ground::choose(context, &surroundings, &flags.keys().cloned().collect())?;
+    let flags_of = |environment: &Environment| flags.get(environment).cloned().unwrap_or_default();
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
     let environment_of: BTreeMap<&Target, &Environment> = chosen
         .iter()
@@ -203,21 +196,56 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         outage: &outage,
         silent: &silent,
     };
+    let mut carried =
+        carry_out_all(context, undertakings.iter().filter(|undertaking| has_work(undertaking)), means).await?;
+    let done: Vec<Done> = carried.iter_mut().flat_map(|carried| std::mem::take(&mut carried.done)).collect();
+    let answered: BTreeMap<(usize, Target), Instant> =
+        done.iter().map(|done| ((done.ground, done.target.clone()), done.at)).collect();
+    let mut results = ground::results(&grounds, &undertakings, &views, done);
+    look_on(&surroundings, &grounds, &lookouts, &answered, &mut results).await;
+    note_sightings(&mut carried, &undertakings, &results);
+    Ok(report.written(&results, &carried))
+}
+
+/// The flags that are asked for, or that the resumed change has, in each environment.
+fn flags_by_environment(wanted: &[Wanted], resumed: Option<&LoadedFile>) -> BTreeMap<Environment, Vec<FlagKey>> {
+    let wanted = wanted.iter().map(|wanted| (&wanted.environment, &wanted.flag));
+    let edits = resumed.into_iter().flat_map(|file| &file.intent.change.edits);
+    let mut flags: BTreeMap<Environment, Vec<FlagKey>> = BTreeMap::new();
+    for (environment, flag) in wanted.chain(edits.map(|edit| (&edit.environment, &edit.flag))) {
+        flags.entry(environment.clone()).or_default().push(flag.clone());
+    }
+    flags
+}
+
+/// Carries out one undertaking after the other. What comes after one that is done is told even if it fails.
+async fn carry_out_all(
+    context: &Context<'_>,
+    undertakings: impl Iterator<Item = &Undertaking>,
+    means: Means<'_>,
+) -> Result<Vec<CarriedOut>, Failure> {
     let mut carried: Vec<CarriedOut> = Vec::new();
-    for undertaking in undertakings.iter().filter(|undertaking| has_work(undertaking)) {
+    for undertaking in undertakings {
         match carrying_out::carry_out(undertaking, means).await {
             Ok(done) => carried.push(done),
             Err(failure) if carried.is_empty() => return Err(failure),
             Err(failure) => context.output.error(&failure.to_string()),
         }
     }
-    let done: Vec<Done> = carried.iter_mut().flat_map(|carried| std::mem::take(&mut carried.done)).collect();
-    let answered: BTreeMap<(usize, Target), Instant> =
-        done.iter().map(|done| ((done.ground, done.target.clone()), done.at)).collect();
-    let mut results = ground::results(&grounds, &undertakings, &views, done);
+    Ok(carried)
+}
+
+/// Looks, after the writes, at what the relays show and at what depends on the flags.
+async fn look_on(
+    surroundings: &Surroundings,
+    grounds: &[Ground],
+    lookouts: &Lookouts<'_>,
+    answered: &BTreeMap<(usize, Target), Instant>,
+    results: &mut [EditResult],
+) {
     let (dependants, sightings) = futures_util::join!(
-        dependants::find(&surroundings.stores, &grounds),
-        sightings(&results, &grounds, &lookouts, &answered)
+        dependants::find(&surroundings.stores, grounds),
+        sightings(results, grounds, lookouts, answered)
     );
     for ((result, found), sightings) in results.iter_mut().zip(dependants).zip(sightings) {
         result.dependants = found;
@@ -225,8 +253,6 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
             target.sightings = sightings;
         }
     }
-    note_sightings(&mut carried, &undertakings, &results);
-    Ok(report.written(&results, &carried))
 }
 
 /// Whether no target of an edit could be used and one of them did not even answer.

@@ -313,7 +313,9 @@ impl<'c> Report<'c> {
             lines.push(paint(BAD, &format!("NOT DONE: {}", words::undone(self.grounds, results))));
         }
         lines.extend(self.next_steps(&undone, carried));
-        lines.extend(self.footer(carried));
+        let any_written = results.iter().flat_map(|result| &result.targets);
+        let any_written = any_written.into_iter().any(|target| matches!(target.outcome, Outcome::Written { .. }));
+        lines.extend(self.footer(carried, any_written));
         lines
     }
 
@@ -322,14 +324,14 @@ impl<'c> Report<'c> {
         let stores = written.iter().filter(|target| target.outcome.is_as_asked()).count();
         let of = written.iter().filter(|target| !words::is_left_out_by_filter(target)).count();
         let per_flag = results.len().max(1);
-        let mut verdict = format!("DONE: {subject} in {} of {} stores", stores / per_flag, of / per_flag);
+        let mut verdict = format!("DONE: {subject} in {} of {}", stores / per_flag, count(of / per_flag, "store"));
         let sightings: Vec<_> = written.iter().flat_map(|target| &target.sightings).collect();
         let live = sightings.iter().filter(|sighting| matches!(sighting.proof, Proof::SawIt { .. })).count();
         if sightings.is_empty() {
             verdict.push('.');
             return paint(GOOD, &verdict);
         }
-        verdict.push_str(&format!(", seen live through {live} of {} relays.", sightings.len()));
+        verdict.push_str(&format!(", seen live through {live} of {}.", count(sightings.len(), "relay")));
         let style = if live == sightings.len() { GOOD } else { NOTICE };
         paint(
             style,
@@ -379,7 +381,7 @@ impl<'c> Report<'c> {
         if table.is_empty() { Vec::new() } else { vec![table.to_string()] }
     }
 
-    fn footer(&self, carried: &[CarriedOut]) -> Vec<String> {
+    fn footer(&self, carried: &[CarriedOut], any_written: bool) -> Vec<String> {
         carried
             .iter()
             .map(|carried| {
@@ -390,7 +392,8 @@ impl<'c> Report<'c> {
                 };
                 let path = carried.file.path();
                 let path = path.strip_prefix(&self.context.settings.folder).unwrap_or(&path);
-                format!("Recorded: {}   Back: rc undo {back}", path.display())
+                let back = if any_written { format!("   Back: rc undo {back}") } else { String::new() };
+                format!("Recorded: {}{back}", path.display())
             })
             .collect()
     }

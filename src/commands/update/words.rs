@@ -218,8 +218,10 @@ pub fn undone(grounds: &[Ground], results: &[EditResult]) -> String {
     }
     let so = targets().filter(|target| target.outcome.is_as_asked()).count();
     let all = targets().filter(|target| !is_left_out_by_filter(target)).count();
+    if so == 0 && not_known.is_empty() {
+        return format!("{} was not written in {}.", ground.edit.flag, list_some(&not_written, 8));
+    }
     let mut told = match so {
-        0 if not_known.is_empty() => format!("{} was not written in any store.", ground.edit.flag),
         0 => format!("{} is not known to be written in any store.", ground.edit.flag),
         _ => format!("{} {} in {so} of {}.", ground.edit.flag, wish(ground), count(all, "store")),
     };
@@ -253,7 +255,7 @@ pub fn next_step(outcome: &Outcome, ground: &Ground, again: &str) -> String {
         Outcome::Tombstone { .. } => "nothing to do: no SDK serves a deleted flag".to_owned(),
         Outcome::Missing => format!("a relay that reaches LaunchDarkly brings it; then: {again}"),
         Outcome::NotInitialised { .. } => format!("a relay that reaches LaunchDarkly fills it; then: {again}"),
-        Outcome::Failed(StoreError::Forbidden { way_out, .. }) => harmless(way_out).into_owned(),
+        Outcome::Failed(StoreError::Forbidden { way_out, .. }) => format!("{}; then: {again}", harmless(way_out)),
         Outcome::Failed(StoreError::ReadOnly { primary: Some(primary), .. }) => {
             format!("name its primary instead, {}, in REDIS_HOSTS", harmless(primary))
         }
