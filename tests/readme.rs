@@ -52,11 +52,11 @@ fn the_runbook_runs_as_written() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let actions = role_actions();
     let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
-    let seed = Seed::new()
-        .project("project")
-        .environment("environment")
-        .boolean_flag("feature_flag", true, 42)
-        .token("api-readme-0001", Role::with_actions(&actions), "anna@example.com");
+    let seed = Seed::new().project("project").environment("environment").boolean_flag("feature_flag", true, 42).token(
+        "api-readme-0001",
+        Role::with_actions(&actions),
+        "anna@example.com",
+    );
     let launchdarkly = runtime.block_on(SimulatedLaunchDarkly::start(Options { seed, listener: None })).unwrap();
     let redis = RedisServer::with().tcp().start();
     redis.fill("ld:project:environment", &[("feature_flag", RECORD)]);
@@ -107,7 +107,8 @@ fn the_settings_that_are_named_exist() {
     let readme = readme();
     let known = Rc::new().line("help environment").run().stdout;
     let words = readme.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
-    let named: Vec<&str> = words.filter(|word| ["RC_", "LD_", "REDIS_", "RELAY_"].iter().any(|start| word.starts_with(start))).collect();
+    let named: Vec<&str> =
+        words.filter(|word| ["RC_", "LD_", "REDIS_", "RELAY_"].iter().any(|start| word.starts_with(start))).collect();
     assert!(named.len() > 8, "{named:?}");
     for name in named {
         assert!(known.contains(name), "{name} is no setting");
