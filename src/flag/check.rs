@@ -125,8 +125,8 @@ mod tests {
                 r#"{"fallthrough":{"rollout":{"variations":null}}}"#,
                 r#""fallthrough.rollout.variations" is null, not a list"#,
             ),
-            (r#"{"prerequisites":[[]]}"#, "prerequisites[0]: is a list, not an object"),
-            (r#"{"clientSideAvailability":[]}"#, "clientSideAvailability: is a list, not an object or null"),
+            (r#"{"prerequisites":[[]]}"#, r#""prerequisites[0]" is a list, not an object"#),
+            (r#"{"clientSideAvailability":[]}"#, r#""clientSideAvailability" is a list, not an object or null"#),
         ] {
             assert_eq!(problem(text), expected, "{text}");
         }
