@@ -143,8 +143,7 @@ impl ChangeFile {
             return Err(untold(write));
         }
         Recorded::once(writes, |writes| {
-            let events: Vec<Event> =
-                writes.iter().map(|write| Event { at: now, edit, what: what(write) }).collect();
+            let events: Vec<Event> = writes.iter().map(|write| Event { at: now, edit, what: what(write) }).collect();
             self.note(&events, Syncing::Now)
         })
     }
@@ -231,11 +230,9 @@ pub(super) fn check_writable(path: &Path, contents: &Contents) -> Result<(), Pla
         return Err(PlaybackError::Newer { path: path.to_owned(), format, known: PLAYBACK_FORMAT });
     }
     match &contents.problem {
-        Some(problem) => Err(PlaybackError::Damaged {
-            path: path.to_owned(),
-            line: problem.line,
-            problem: problem.told.clone(),
-        }),
+        Some(problem) => {
+            Err(PlaybackError::Damaged { path: path.to_owned(), line: problem.line, problem: problem.told.clone() })
+        }
         None => Ok(()),
     }
 }

@@ -143,9 +143,9 @@ impl PlaybackError {
     pub fn way_out(&self) -> Option<String> {
         match self {
             PlaybackError::Disk { way_out, .. } => way_out.clone(),
-            PlaybackError::ReadBack { .. } | PlaybackError::SyncLost { .. } => Some(format!(
-                "this disk may be failing: {ELSEWHERE}"
-            )),
+            PlaybackError::ReadBack { .. } | PlaybackError::SyncLost { .. } => {
+                Some(format!("this disk may be failing: {ELSEWHERE}"))
+            }
             PlaybackError::Busy { path, .. } => Some(format!(
                 "wait for the other rc (`fuser {}` shows which process); on a network drive a lock may outlive its owner: {ELSEWHERE}",
                 path.display()
@@ -171,14 +171,20 @@ impl PlaybackError {
     /// An error of the operating system, in words that help.
     pub(super) fn disk(doing: &'static str, path: &Path, source: io::Error) -> Self {
         let (problem, way_out) = match source.kind() {
-            io::ErrorKind::StorageFull => ("the disk is full".to_owned(), Some(format!("free some space there, or {ELSEWHERE}"))),
+            io::ErrorKind::StorageFull => {
+                ("the disk is full".to_owned(), Some(format!("free some space there, or {ELSEWHERE}")))
+            }
             io::ErrorKind::QuotaExceeded => {
                 ("the disk quota is used up".to_owned(), Some(format!("free some space there, or {ELSEWHERE}")))
             }
-            io::ErrorKind::ReadOnlyFilesystem => ("the disk is mounted read-only".to_owned(), Some(ELSEWHERE.to_owned())),
+            io::ErrorKind::ReadOnlyFilesystem => {
+                ("the disk is mounted read-only".to_owned(), Some(ELSEWHERE.to_owned()))
+            }
             io::ErrorKind::PermissionDenied => (
                 "no permission".to_owned(),
-                Some(format!("give this user read and write permission there (the folder is 0700, files are 0600), or {ELSEWHERE}")),
+                Some(format!(
+                    "give this user read and write permission there (the folder is 0700, files are 0600), or {ELSEWHERE}"
+                )),
             ),
             io::ErrorKind::NotFound => {
                 ("it is not there".to_owned(), Some(format!("make the folder it should be in, or {ELSEWHERE}")))

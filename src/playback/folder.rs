@@ -185,8 +185,7 @@ impl Playback {
             writing::fill(self.place.disk.as_ref(), file, &self.place.folder, &path, line.as_bytes())
         })?;
         let tail = Tail { length: line.len() as u64, sum: Some(sum), open: false };
-        let file =
-            ChangeFile::new(self.place.clone(), file_name, intent.change.id, intent.flags(), Some(tail));
+        let file = ChangeFile::new(self.place.clone(), file_name, intent.change.id, intent.flags(), Some(tail));
         Ok((file, recorded))
     }
 
@@ -388,9 +387,7 @@ fn classify(path: &Path, replayed: bool, contents: Contents) -> Read {
     });
     match (contents.problem, file) {
         (None, Some(file)) => Read::Whole(file),
-        (None, None) => {
-            Read::Unfinished(Unfinished { file: path.to_owned(), torn: contents.torn.unwrap_or_default() })
-        }
+        (None, None) => Read::Unfinished(Unfinished { file: path.to_owned(), torn: contents.torn.unwrap_or_default() }),
         (Some(problem), readable) => Read::Damaged(Damage {
             file: path.to_owned(),
             line: Some(problem.line),

@@ -18,6 +18,17 @@ mod lock;
 mod name;
 mod writing;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod frozen_disk;
+#[cfg(test)]
+mod samples;
+
 pub use change_file::ChangeFile;
 pub use change_file::Syncing;
 pub use contents::Glimpse;
