@@ -210,7 +210,7 @@ fn damage_in_the_middle_shows_what_stands_before_it() {
 fn a_newer_intent_is_read_as_far_as_it_goes() {
     let payload = format::encode_intent(&samples::intent("7c1f", &["checkout"])).unwrap();
     let more = payload.replacen("{\"format\":1,", "{\"format\":2,\"mood\":\"calm\",", 1);
-    let contents = Contents::read(&sealed(&[more.clone()]));
+    let contents = Contents::read(&sealed(std::slice::from_ref(&more)));
     assert_eq!((contents.newer, contents.problem), (Some(2), None));
     assert_eq!(contents.intent.unwrap().change, samples::intent("7c1f", &["checkout"]).change);
 
