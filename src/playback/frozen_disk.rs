@@ -191,6 +191,11 @@ impl FrozenDisk {
                     naming.apply(&mut names);
                 }
             }
+            // What is in a folder that is gone is gone.
+            let folders = names.clone();
+            names.retain(|path, _| {
+                path.ancestors().skip(1).all(|above| above == Path::new("/") || folders.contains_key(above))
+            });
             for remain in 0..longest {
                 let contents = state.contents.iter().map(|content| {
                     let mut remains = content.remains();
