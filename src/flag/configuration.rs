@@ -17,10 +17,8 @@ use crate::flag::record::Record;
 const WHOLE: i64 = 100_000;
 /// The operator whose attribute and kind do not count.
 const SEGMENT_MATCH: &str = "segmentMatch";
-/// The most characters of a value that are shown in a table.
-const SHOWN_VALUE_MAX: usize = 40;
-/// The most flag keys or values that are shown in a list.
-const SHOWN_LIST_MAX: usize = 3;
+/// The context kind where none is named.
+const USER: &str = "user";
 
 /// A JSON value that equals another by value: objects unordered, numbers as doubles.
 #[derive(Debug, Clone)]
@@ -136,7 +134,8 @@ impl Configuration {
 
     /// The same configuration without what does not count (launchdarkly.md 13): empty target sets, attribute and kind
     /// of `segmentMatch`, shares of weight 0 (as long as the others are a whole: else the last share takes what is
-    /// left), what only experiments or only plain rollouts use; and with `key` and `user` where nothing was named.
+    /// left), what only experiments or only plain rollouts use; and with `key` and `user` where nothing was named (a plain
+    /// attribute name is then written as the reference that means the same).
     /// Whoever fills a configuration calls this before it is compared.
     #[must_use]
     pub fn normalised(mut self) -> Self {
@@ -144,10 +143,7 @@ impl Configuration {
         self.fallthrough = self.fallthrough.normalised();
         for rule in &mut self.rules {
             rule.serve = std::mem::replace(&mut rule.serve, Serve::Nothing).normalised();
-            for clause in rule.clauses.iter_mut().filter(|clause| clause.op == SEGMENT_MATCH) {
-                clause.context_kind = Some(String::new());
-                clause.attribute.clear();
-            }
+            rule.clauses.iter_mut().for_each(Clause::normalise);
         }
         self
     }
@@ -182,46 +178,28 @@ impl Configuration {
             }
         }
     }
+}
 
-    /// One aspect in few words, for a table: `on`, `"silver"`, `3 rules`.
-    pub fn in_words(&self, aspect: Aspect) -> String {
-        match aspect {
-            Aspect::On => if self.on { "on" } else { "off" }.to_owned(),
-            Aspect::OffVariation => match self.off_variation {
-                Some(variation) => self.variation_in_words(variation),
-                None => "no variation (the code's own default)".to_owned(),
-            },
-            Aspect::Fallthrough => self.serve_in_words(&self.fallthrough),
-            Aspect::Targets => counted(self.targets.values().map(BTreeSet::len).sum(), "target"),
-            Aspect::Rules => counted(self.rules.iter().filter(|rule| !rule.disabled).count(), "rule"),
-            Aspect::Prerequisites if self.prerequisites.is_empty() => "no prerequisites".to_owned(),
-            Aspect::Prerequisites => format!("requires {}", listed(self.prerequisites.keys().cloned())),
-            Aspect::Variations if self.variations.is_empty() => "no variations".to_owned(),
-            Aspect::Variations => listed(self.variations.iter().map(|value| shortened(&value.0.to_string()))),
+impl Clause {
+    fn normalise(&mut self) {
+        if self.op == SEGMENT_MATCH {
+            self.context_kind = Some(String::new());
+            self.attribute.clear();
+            return;
         }
+        let kind = self.context_kind.take().filter(|kind| !kind.is_empty());
+        if kind.is_none() {
+            self.attribute = reference(&self.attribute);
+        }
+        // A test of `kind` looks at every context, whatever kind is named.
+        let of_any_kind = self.attribute == "kind";
+        self.context_kind = Some(kind.filter(|_| !of_any_kind).unwrap_or_else(|| USER.to_owned()));
     }
+}
 
-    fn variation_in_words(&self, variation: i64) -> String {
-        let value = usize::try_from(variation).ok().and_then(|place| self.variations.get(place));
-        match value {
-            Some(value) => shortened(&value.0.to_string()),
-            None => format!("variation {variation}, which does not exist"),
-        }
-    }
-
-    fn serve_in_words(&self, serve: &Serve) -> String {
-        match serve {
-            Serve::Variation(variation) => self.variation_in_words(*variation),
-            Serve::Rollout { experiment, shares, .. } => {
-                let share =
-                    |share: &Share| format!("{} {}", percent(share.weight), self.variation_in_words(share.variation));
-                let prefix = if *experiment { "experiment: " } else { "" };
-                format!("{prefix}{}", listed(shares.iter().map(share)))
-            }
-            Serve::Measured => "a guarded rollout".to_owned(),
-            Serve::Nothing => "nothing".to_owned(),
-        }
-    }
+/// A plain attribute name as an attribute reference: they differ only in names that begin with a slash.
+fn reference(name: &str) -> String {
+    if name.starts_with('/') { format!("/{}", name.replace('~', "~0").replace('/', "~1")) } else { name.to_owned() }
 }
 
 impl Serve {
@@ -243,11 +221,16 @@ impl Serve {
             // Only an experiment tracks.
             share.untracked &= experiment;
         }
+        let bucket_by = match context_kind.as_str() {
+            // Experiments always go by the key.
+            _ if experiment || bucket_by.is_empty() => "key".to_owned(),
+            "" => reference(&bucket_by),
+            _ => bucket_by,
+        };
         Serve::Rollout {
             experiment,
-            context_kind: if context_kind.is_empty() { "user".to_owned() } else { context_kind },
-            // Experiments always go by the key.
-            bucket_by: if experiment || bucket_by.is_empty() { "key".to_owned() } else { bucket_by },
+            context_kind: if context_kind.is_empty() { USER.to_owned() } else { context_kind },
+            bucket_by,
             seed,
             shares,
         }
@@ -331,29 +314,153 @@ fn rule(rule: &Members<'_>) -> Rule {
     }
 }
 
-fn counted(count: usize, noun: &str) -> String {
-    match count {
-        0 => format!("no {noun}s"),
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::flag::samples::TYPICAL;
+    use crate::flag::samples::any_flag;
+    use crate::flag::samples::as_go_writes;
+    use crate::flag::samples::mixed;
+    use crate::flag::samples::record;
+    use crate::flag::samples::respelled;
+
+    fn configuration(text: &str) -> Configuration {
+        Configuration::of_record(&record(text))
     }
-}
 
-fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
-    let more = items.len().saturating_sub(SHOWN_LIST_MAX);
-    let shown = items.take(SHOWN_LIST_MAX).collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
-}
+    fn differs(one: &str, other: &str) -> Vec<Aspect> {
+        let (one, other) = (configuration(one), configuration(other));
+        assert_eq!(one.differs(&other), other.differs(&one));
+        one.differs(&other).into_iter().collect()
+    }
 
-/// Thousandths of a percent as a percentage: `60%`, `33.333%`.
-fn percent(weight: i64) -> String {
-    format!("{}%", weight as f64 / 1000.0)
-}
+    #[test]
+    fn reads_a_record() {
+        let read = configuration(TYPICAL);
+        assert!(read.on);
+        assert_eq!(read.off_variation, Some(1));
+        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(
+            read.targets,
+            BTreeMap::from([(("user".into(), 0), keys(&["anna", "bob"])), (("org".into(), 1), keys(&["acme"]))])
+        );
+        assert_eq!(read.prerequisites, BTreeMap::from([("payments".into(), 0)]));
+        assert_eq!(read.variations, [JsonValue(json!(true)), JsonValue(json!(false))]);
+        let rule = &read.rules[0];
+        assert_eq!((rule.id.as_str(), &rule.serve, rule.clauses.len()), ("a902ef4a-6a35", &Serve::Variation(1), 2));
+        assert_eq!(rule.clauses[0].context_kind.as_deref(), Some("user"));
+        assert_eq!((rule.clauses[1].context_kind.as_deref(), rule.clauses[1].negate), (Some(""), true));
+        let Serve::Rollout { seed: Some(61), shares, .. } = &read.fallthrough else { panic!("{:?}", read.fallthrough) };
+        assert_eq!(shares.iter().map(|share| share.weight).collect::<Vec<_>>(), [60_000, 40_000]);
+        assert_eq!(configuration("{}").differs(&configuration(r#"{"on":false,"rules":null}"#)), BTreeSet::new());
+    }
 
-/// The value's beginning, where it is long.
-pub(crate) fn shortened(value: &str) -> String {
-    match value.char_indices().nth(SHOWN_VALUE_MAX) {
-        Some((end, _)) => format!("{}...", value.get(..end).unwrap_or_default()),
-        None => value.to_owned(),
+    #[test]
+    fn differs_by_aspect() {
+        for (one, other, aspect) in [
+            (r#"{"on":true}"#, "{}", Aspect::On),
+            (r#"{"offVariation":0}"#, "{}", Aspect::OffVariation),
+            (r#"{"fallthrough":{"variation":0}}"#, "{}", Aspect::Fallthrough),
+            (r#"{"targets":[{"values":["a"]}]}"#, r#"{"targets":[{"values":["a"],"variation":1}]}"#, Aspect::Targets),
+            (r#"{"rules":[{"id":"a"},{"id":"b"}]}"#, r#"{"rules":[{"id":"b"},{"id":"a"}]}"#, Aspect::Rules),
+            (
+                r#"{"rules":[{"clauses":[{"attribute":"/a"}]}]}"#,
+                r#"{"rules":[{"clauses":[{"attribute":"/a","contextKind":"user"}]}]}"#,
+                Aspect::Rules,
+            ),
+            (r#"{"prerequisites":[{"key":"a"}]}"#, r#"{"prerequisites":[{"key":"b"}]}"#, Aspect::Prerequisites),
+            (r#"{"variations":[1,2]}"#, r#"{"variations":[2,1]}"#, Aspect::Variations),
+        ] {
+            assert_eq!(differs(one, other), [aspect], "{one}");
+        }
+    }
+
+    #[test]
+    fn passes_over_what_does_not_count() {
+        for (one, other) in [
+            (
+                r#"{"targets":[{"values":["b","a"]}],"contextTargets":[{"contextKind":"user","values":[]}]}"#,
+                r#"{"contextTargets":[{"contextKind":"user","values":["a"]},{"values":["b"]}]}"#,
+            ),
+            (
+                r#"{"rules":[{"clauses":[{"op":"segmentMatch","attribute":"x","values":["s"]}]}]}"#,
+                r#"{"rules":[{"clauses":[{"op":"segmentMatch","contextKind":"user","values":["s"]}],"trackEvents":true}]}"#,
+            ),
+            (
+                r#"{"fallthrough":{"rollout":{"variations":[{"weight":0},{"variation":1,"weight":100000,"untracked":true}]}}}"#,
+                r#"{"fallthrough":{"rollout":{"kind":"rollout","contextKind":"user","bucketBy":"key","variations":[{"variation":1,"weight":100000}]}}}"#,
+            ),
+            (
+                r#"{"rules":[{"clauses":[{"attribute":"/a~b"},{"attribute":"c"},{"attribute":"kind"}]}]}"#,
+                r#"{"rules":[{"clauses":[{"attribute":"/~1a~0b","contextKind":"user"},{"attribute":"c","contextKind":"user"},{"attribute":"kind","contextKind":"org"}]}]}"#,
+            ),
+            (r#"{"variations":[{"a":1,"b":2}]}"#, r#"{"variations":[{"b":2.0,"a":1e0}]}"#),
+            (r#"{"prerequisites":[{"key":"a"},{"key":"b"}]}"#, r#"{"prerequisites":[{"key":"b"},{"key":"a"}]}"#),
+            (r#"{"version":7,"salt":"s"}"#, r#"{"version":8,"debugEventsUntilDate":1}"#),
+        ] {
+            assert_eq!(differs(one, other), [], "{one}");
+        }
+    }
+
+    #[test]
+    fn knows_experiments_from_rollouts() {
+        let rollout = |kind: &str| {
+            format!(
+                r#"{{"fallthrough":{{"rollout":{{"kind":"{kind}","seed":1,"variations":[{{"weight":100000}}]}}}}}}"#
+            )
+        };
+        assert_eq!(differs(&rollout("rollout"), &rollout("experiment")), [Aspect::Fallthrough]);
+        let other_seed = rollout("experiment").replace("\"seed\":1", "\"seed\":2");
+        assert_eq!(differs(&rollout("experiment"), &other_seed), [Aspect::Fallthrough]);
+        let by_country = rollout("experiment").replace("\"seed\"", "\"bucketBy\":\"country\",\"seed\"");
+        assert_eq!(differs(&rollout("experiment"), &by_country), []);
+        assert_eq!(differs(&rollout("rollout"), &by_country.replace("experiment", "rollout")), [Aspect::Fallthrough]);
+        // The last share takes what is missing from the whole, so that it is there counts.
+        let short = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000},{"variation":1,"weight":0}]}}}"#;
+        let shorter = r#"{"fallthrough":{"rollout":{"variations":[{"weight":50000}]}}}"#;
+        assert_eq!(differs(short, shorter), [Aspect::Fallthrough]);
+    }
+
+    #[test]
+    fn a_disabled_rule_counts_on_neither_side() {
+        let mut rest = configuration(r#"{"rules":[{"id":"a","variation":0},{"id":"b","variation":1}]}"#);
+        rest.rules[0].disabled = true;
+        assert_eq!(rest.differs(&configuration(r#"{"rules":[{"id":"b","variation":1}]}"#)), BTreeSet::new());
+        let with_it = configuration(r#"{"rules":[{"id":"a","variation":7},{"id":"b","variation":1}]}"#);
+        assert_eq!(with_it.differs(&rest), BTreeSet::new());
+        assert_eq!(rest.in_words(Aspect::Rules), "1 rule");
+        let without = configuration(r#"{"rules":[{"id":"a","variation":0}]}"#);
+        assert_eq!(without.differs(&rest), BTreeSet::from([Aspect::Rules]));
+    }
+
+    #[test]
+    fn a_guarded_rollout_equals_nothing() {
+        let mut guarded = configuration("{}");
+        guarded.fallthrough = Serve::Measured;
+        assert_eq!(guarded.differs(&guarded.clone()), BTreeSet::from([Aspect::Fallthrough]));
+    }
+
+    proptest! {
+        #[test]
+        fn does_not_depend_on_spelling_or_on_relays(flag in any_flag(), seed: u64) {
+            let original = Configuration::of_record(&record(&flag.to_string()));
+            let other = Configuration::of_record(&record(&respelled(&flag, &mut seed.clone())));
+            prop_assert_eq!(original.differs(&other), BTreeSet::new());
+            let relayed = Configuration::of_record(&record(&as_go_writes(&flag).to_string()));
+            prop_assert_eq!(original.differs(&relayed), BTreeSet::new());
+            prop_assert_eq!(&original.clone().normalised(), &original);
+        }
+
+        /// Records that mean the same do the same, whatever else they differ in.
+        #[test]
+        fn the_same_value_is_the_same_configuration(one in any_flag(), other in any_flag(), choice: u32) {
+            let other = mixed(&one, &other, choice & (choice >> 1) & (choice >> 2));
+            let (one, other) = (record(&one.to_string()), record(&other.to_string()));
+            let differs = Configuration::of_record(&one).differs(&Configuration::of_record(&other));
+            prop_assert!(!one.same_value(&other) || differs.is_empty());
+        }
     }
 }

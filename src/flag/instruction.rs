@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
 
 use crate::flag::aspect::Aspect;
@@ -19,8 +20,10 @@ pub type VariationIndex = usize;
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub enum Instruction {
     /// Targeting on.
+    #[serde(deserialize_with = "without_parameters")]
     TurnFlagOn,
     /// Targeting off: everybody gets the off variation.
+    #[serde(deserialize_with = "without_parameters")]
     TurnFlagOff,
     /// Which variation everybody gets while targeting is off.
     UpdateOffVariation {
@@ -32,6 +35,15 @@ pub enum Instruction {
         /// The variation to serve.
         variation: VariationIndex,
     },
+}
+
+/// `deny_unknown_fields` alone lets a variant without fields take any (serde reads it as a unit).
+fn without_parameters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    Nothing::deserialize(deserializer).map(|Nothing {}| ())
 }
 
 impl Instruction {
@@ -71,5 +83,36 @@ impl fmt::Display for Instruction {
             Some(variation) => write!(formatter, "{} (variation {variation})", self.kind()),
             None => formatter.write_str(self.kind()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Instruction, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn is_written_in_launchdarklys_words() {
+        for instruction in [
+            Instruction::TurnFlagOn,
+            Instruction::TurnFlagOff,
+            Instruction::UpdateOffVariation { variation: 2 },
+            Instruction::UpdateFallthroughVariationOrRollout { variation: 0 },
+        ] {
+            let text = serde_json::to_string(&instruction).unwrap();
+            assert!(text.starts_with(&format!("{{\"kind\":\"{}\"", instruction.kind())), "{text}");
+            assert_eq!(read(&text).unwrap(), instruction);
+        }
+    }
+
+    #[test]
+    fn names_what_it_does_not_know() {
+        assert!(read(r#"{"kind":"deleteFlag"}"#).unwrap_err().contains("`deleteFlag`"));
+        assert!(read(r#"{"kind":"updateOffVariation","variation":1,"path":"/x"}"#).unwrap_err().contains("`path`"));
+        assert!(read(r#"{"kind":"updateOffVariation","variation":-1}"#).is_err());
+        assert!(read(r#"{"kind":"turnFlagOff","variation":1}"#).unwrap_err().contains("`variation`"));
     }
 }

@@ -122,3 +122,42 @@ impl FromStr for Environment {
         Ok(Self { project: project.parse()?, key: key.parse()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn takes_launchdarklys_alphabet_and_no_more() {
+        let longest = "k".repeat(KEY_LENGTH_MAX);
+        for text in ["a", "Flag.key_1-b", "..", longest.as_str()] {
+            assert_eq!(text.parse::<FlagKey>().unwrap().as_str(), text);
+        }
+        let too_long = "k".repeat(KEY_LENGTH_MAX + 1);
+        for text in ["", "a b", "a/b", "a\n", "\u{e9}", "a\0", "a:b", too_long.as_str()] {
+            assert!(text.parse::<FlagKey>().unwrap_err().to_string().starts_with("flag key "), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_an_environment() {
+        let environment: Environment = "shop/production".parse().unwrap();
+        assert_eq!((environment.project.as_str(), environment.key.as_str()), ("shop", "production"));
+        assert_eq!(environment.to_string(), "shop/production");
+        for text in ["shop", "shop/", "/production", "a/b/c", ""] {
+            assert!(text.parse::<Environment>().is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<Environment>("\"shop\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_lets_a_path_or_a_control_character_through(text in any::<String>()) {
+            if let Ok(key) = text.parse::<FlagKey>() {
+                prop_assert!(key.as_str().chars().all(|char| char.is_ascii_graphic() && char != '/'));
+            }
+        }
+    }
+}

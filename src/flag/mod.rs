@@ -17,3 +17,4 @@ pub mod record;
 #[cfg(test)]
 mod samples;
 pub mod wish;
+mod words;

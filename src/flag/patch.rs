@@ -131,3 +131,155 @@ fn is_fallthrough(tree: &Json<'_>, index: VariationIndex) -> bool {
     let Some(fallthrough) = member(tree, "fallthrough").and_then(Json::object) else { return false };
     names(fallthrough.get("variation"), index) && !model::has_shares(fallthrough.get("rollout"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+    use crate::flag::samples::TYPICAL;
+    use crate::flag::samples::any_flag;
+    use crate::flag::samples::record;
+    use crate::flag::samples::respelled;
+
+    fn applied(text: &str, instructions: &[Instruction]) -> String {
+        match apply(&record(text), instructions) {
+            Ok(record) => record.text().to_owned(),
+            Err(error) => format!("refused: {error}"),
+        }
+    }
+
+    #[test]
+    fn turns_a_flag_off_and_touches_nothing_else() {
+        let off = applied(TYPICAL, &[Instruction::TurnFlagOff]);
+        assert_eq!(off, TYPICAL.replace("\"on\":true", "\"on\":false"));
+        assert_eq!(applied(&off, &[Instruction::TurnFlagOff]), off);
+        assert_eq!(applied(&off, &[Instruction::TurnFlagOn]), TYPICAL);
+        assert_eq!(applied(TYPICAL, &[Instruction::TurnFlagOff, Instruction::TurnFlagOn]), TYPICAL);
+        assert_eq!(applied("{ }", &[Instruction::TurnFlagOff]), "{ }");
+        assert_eq!(applied("{ }", &[Instruction::TurnFlagOn]), "{\"on\":true }");
+    }
+
+    #[test]
+    fn sets_variations() {
+        let text = r#"{"fallthrough":{"rollout":{"variations":[{"variation":0,"weight":100000}]}},"offVariation":1.0,"variations":[1,2]}"#;
+        let off = |variation| Instruction::UpdateOffVariation { variation };
+        let default = |variation| Instruction::UpdateFallthroughVariationOrRollout { variation };
+        assert_eq!(applied(text, &[off(1)]), text);
+        assert_eq!(applied(text, &[off(0)]), text.replace("1.0", "0"));
+        assert_eq!(
+            applied(text, &[default(1)]),
+            r#"{"fallthrough":{"variation":1},"offVariation":1.0,"variations":[1,2]}"#
+        );
+        let kept = r#"{"fallthrough":{ "variation": 1,"rollout":null},"variations":[1,2]}"#;
+        assert_eq!(applied(kept, &[default(1)]), kept);
+        assert_eq!(
+            applied(r#"{"variations":[1]}"#, &[default(0), off(0)]),
+            r#"{"variations":[1],"offVariation":0,"fallthrough":{"variation":0}}"#
+        );
+    }
+
+    #[test]
+    fn refuses_what_must_not_be_written() {
+        let off = [Instruction::TurnFlagOff];
+        assert_eq!(
+            applied(r#"{"key":"$deleted","deleted":true,"version":9}"#, &off),
+            "refused: the flag is deleted (a tombstone, version 9)"
+        );
+        assert_eq!(applied(r#"{"on":"off"}"#, &off), r#"refused: on: is the text "off", not true or false"#);
+        assert_eq!(applied(r#"{"on":true,"salt":7}"#, &off), "refused: salt: is the number 7, not a text");
+        let nowhere = [Instruction::TurnFlagOff, Instruction::UpdateOffVariation { variation: 2 }];
+        assert_eq!(
+            applied(r#"{"on":true,"variations":[1,2]}"#, &nowhere),
+            "refused: there is no variation 2; the flag has 2"
+        );
+        assert!(applied("{}", &nowhere).starts_with("refused: there is no variation 2; the flag has 0"));
+    }
+
+    #[test]
+    fn counts_the_version_on_from_upstream() {
+        let version = |text: &str, revision| match in_force(&record(text), &[Instruction::TurnFlagOff], revision) {
+            Ok(record) => record.text().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(version(r#"{"on":true,"version":42}"#, 2), r#"{"on":false,"version":44}"#);
+        assert_eq!(version(r#"{"on":false,"version":42.0}"#, 0), r#"{"on":false,"version":42.0}"#);
+        assert_eq!(version(r#"{"on":true}"#, 1), r#"{"on":false,"version":1}"#);
+        assert_eq!(version(r#"{"version":-5}"#, 1), r#"{"version":1}"#);
+        assert!(version(r#"{"version":9007199254740991}"#, 1).starts_with("version: would be 9007199254740992"));
+        assert!(version(r#"{"version":1e300}"#, u64::MAX).starts_with("version: would be"));
+    }
+
+    #[test]
+    fn repairs_what_the_old_tool_wrote_and_nothing_else() {
+        let repaired = |text: &str| super::repaired(&record(text)).map(|record| record.text().to_owned());
+        assert_eq!(repaired(r#"{"on": "off","version":1.0}"#).as_deref(), Some(r#"{"on": false,"version":1.0}"#));
+        assert_eq!(repaired(r#"{"on":"On"}"#).as_deref(), Some(r#"{"on":true}"#));
+        for text in
+            [r#"{"on":true}"#, r#"{"on":"yes"}"#, r#"{"on":"off","salt":7}"#, r#"{"on":"off","deleted":true}"#, "{}"]
+        {
+            assert_eq!(repaired(text), None, "{text}");
+        }
+    }
+
+    fn any_instruction() -> impl Strategy<Value = Instruction> {
+        prop_oneof![
+            Just(Instruction::TurnFlagOn),
+            Just(Instruction::TurnFlagOff),
+            (0usize..3).prop_map(|variation| Instruction::UpdateOffVariation { variation }),
+            (0usize..3).prop_map(|variation| Instruction::UpdateFallthroughVariationOrRollout { variation }),
+        ]
+    }
+
+    /// The instructions one by one on a tree, as LaunchDarkly describes them.
+    fn naively(flag: &Value, instructions: &[Instruction]) -> Option<Value> {
+        let mut flag = flag.clone();
+        for instruction in instructions {
+            let count = flag["variations"].as_array().map_or(0, Vec::len);
+            if instruction.variation().is_some_and(|variation| variation >= count) {
+                return None;
+            }
+            match instruction {
+                Instruction::TurnFlagOn => flag["on"] = json!(true),
+                Instruction::TurnFlagOff => flag["on"] = json!(false),
+                Instruction::UpdateOffVariation { variation } => flag["offVariation"] = json!(variation),
+                Instruction::UpdateFallthroughVariationOrRollout { variation } => {
+                    flag["fallthrough"] = json!({ "variation": variation });
+                }
+            }
+        }
+        Some(flag)
+    }
+
+    proptest! {
+        #[test]
+        fn does_what_the_naive_interpreter_does(
+            flag in any_flag(),
+            instructions in prop::collection::vec(any_instruction(), 0..5),
+            revision in 0u64..5,
+            seed: u64,
+        ) {
+            let before = record(&respelled(&flag, &mut seed.clone()));
+            let outcome = apply(&before, &instructions);
+            let Some(expected) = naively(&flag, &instructions) else {
+                let refused = matches!(outcome, Err(PatchError::NoSuchVariation { .. }));
+                prop_assert!(refused);
+                return Ok(());
+            };
+            let after = outcome.unwrap();
+            prop_assert!(after.same_value(&record(&expected.to_string())), "{} {}", after.text(), expected);
+            // Again it is so already, and what no instruction names keeps its bytes and its place.
+            prop_assert_eq!(&apply(&after, &instructions).unwrap(), &after);
+            for name in before.names().filter(|name| !["on", "offVariation", "fallthrough"].contains(name)) {
+                prop_assert_eq!(before.raw(name), after.raw(name));
+            }
+            let names: Vec<&str> = after.names().take(before.names().count()).collect();
+            prop_assert_eq!(names, before.names().collect::<Vec<_>>());
+            let in_force = in_force(&before, &instructions, revision).unwrap();
+            prop_assert_eq!(in_force.version(), before.version() + revision);
+            prop_assert_eq!(in_force.raw("on"), after.raw("on"));
+        }
+    }
+}

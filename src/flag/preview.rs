@@ -140,3 +140,104 @@ pub fn dependants<'record>(
     };
     records.into_iter().filter_map(dependant).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::flag::samples::TYPICAL;
+    use crate::flag::samples::any_flag;
+    use crate::flag::samples::record;
+
+    const PLAIN: &str = r#"{"key":"f","on":true,"prerequisites":[],"targets":[],"rules":[],"fallthrough":{"variation":1},"offVariation":0,"variations":["gold",{"a":10}],"salt":"s"}"#;
+
+    #[test]
+    fn tells_what_everybody_gets() {
+        let served = |text: &str| serves(&record(text));
+        assert_eq!(served(PLAIN), Serves::Everybody(json!({"a": 10})));
+        let off = PLAIN.replace("true", "false");
+        assert_eq!(served(&off), Serves::Everybody(json!("gold")));
+        assert_eq!(served(&off.replace("\"offVariation\":0", "\"offVariation\":null")), Serves::CodeDefault);
+        assert_eq!(served(&off.replace("\"offVariation\":0", "\"offVariation\":7")), Serves::CodeDefault);
+        assert_eq!(served(&PLAIN.replace("\"variation\":1", "\"variation\":-1")), Serves::CodeDefault);
+        assert_eq!(served(&PLAIN.replace("{\"variation\":1}", "{}")), Serves::CodeDefault);
+        assert_eq!(served(r#"{"key":"$deleted","deleted":true,"version":1}"#), Serves::CodeDefault);
+        // LaunchDarkly's Rust model does not read so short a record; SDKs with the Go reader do.
+        assert_eq!(served(r#"{"variations":[1],"offVariation":0}"#), Serves::Everybody(json!(1)));
+    }
+
+    #[test]
+    fn tells_that_it_depends() {
+        let rule = r#""rules":[{"variation":0,"clauses":[]}]"#;
+        assert_eq!(serves(&record(TYPICAL)), Serves::Depends(None));
+        assert_eq!(serves(&record(&PLAIN.replace("\"rules\":[]", rule))), Serves::Depends(Some(json!({"a": 10}))));
+        assert_eq!(
+            serves(&record(
+                &PLAIN.replace("\"prerequisites\":[]", r#""prerequisites":[{"key":"other","variation":0}]"#)
+            )),
+            Serves::Depends(Some(json!({"a": 10})))
+        );
+        assert_eq!(
+            serves(&record(&PLAIN.replace("\"targets\":[]", r#""targets":[{"values":["anna"],"variation":0}]"#))),
+            Serves::Depends(Some(json!({"a": 10})))
+        );
+        assert_eq!(serves(&record(r#"{"on":"off"}"#)), Serves::Depends(None));
+    }
+
+    #[test]
+    fn agrees_only_with_the_same_value() {
+        let flag: Flag = serde_json::from_str(PLAIN).unwrap();
+        assert!(agrees(&flag, Some(&json!({"a": 10.0}))));
+        assert!(!agrees(&flag, Some(&json!("gold"))));
+        assert!(!agrees(&flag, None));
+    }
+
+    #[test]
+    fn asks_launchdarklys_rust_model() {
+        assert_eq!(second_opinion(&record(PLAIN)), None);
+        assert_eq!(second_opinion(&record(TYPICAL)), None);
+        assert!(second_opinion(&record("{}")).unwrap().contains("missing field"));
+        assert_eq!(second_opinion(&record(r#"{"key":"$deleted","deleted":true}"#)), None);
+    }
+
+    #[test]
+    fn finds_the_flags_that_hang_on_another() {
+        let key = |text: &str| text.parse::<FlagKey>().unwrap();
+        let records: Vec<(FlagKey, Record)> = [
+            ("checkout", TYPICAL),
+            ("plain", PLAIN),
+            ("second", r#"{"prerequisites":[{"key":"other","variation":1},{"key":"\u0070ayments","variation":2}]}"#),
+            ("deleted", r#"{"deleted":true,"prerequisites":[{"key":"payments"}]}"#),
+            ("odd", r#"{"prerequisites":"payments"}"#),
+        ]
+        .into_iter()
+        .map(|(name, text)| (key(name), record(text)))
+        .collect();
+        let found = dependants(&key("payments"), records.iter().map(|(key, record)| (key, record)));
+        assert_eq!(
+            found,
+            [
+                Dependant { flag: key("checkout"), variation: 0, on: true },
+                Dependant { flag: key("second"), variation: 2, on: false },
+            ]
+        );
+    }
+
+    proptest! {
+        /// What everybody gets is what LaunchDarkly's evaluation gives to anybody.
+        #[test]
+        fn never_claims_what_evaluation_does_not_give(flag in any_flag(), key in "[a-z]{1,4}") {
+            let told = serves(&record(&flag.to_string()));
+            let Ok(flag) = serde_json::from_value::<Flag>(flag) else { return Ok(()) };
+            let somebody = ContextBuilder::new(key).build().unwrap();
+            let given = evaluate(&NothingElse, &flag, &somebody, None).value.map(as_json);
+            match told {
+                Serves::Everybody(value) => prop_assert!(json::same_value(&given.unwrap(), &value)),
+                Serves::CodeDefault => prop_assert_eq!(given, None),
+                Serves::Depends(_) => {}
+            }
+        }
+    }
+}

@@ -224,6 +224,7 @@ mod tests {
     use crate::flag::samples::TYPICAL;
     use crate::flag::samples::any_flag;
     use crate::flag::samples::as_go_writes;
+    use crate::flag::samples::mixed;
     use crate::flag::samples::record;
     use crate::flag::samples::respelled;
 
@@ -368,17 +369,6 @@ mod tests {
             }
         }
         written
-    }
-
-    fn mixed(one: &Value, other: &Value, choice: u32) -> Value {
-        let (one, other) = (one.as_object().unwrap(), other.as_object().unwrap());
-        let mut mixed = one.clone();
-        for (place, (name, value)) in other.iter().enumerate() {
-            if choice >> (place % 32) & 1 == 1 {
-                mixed.insert(name.clone(), value.clone());
-            }
-        }
-        Value::Object(mixed)
     }
 
     proptest! {

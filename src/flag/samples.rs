@@ -109,6 +109,18 @@ pub(crate) fn any_flag() -> BoxedStrategy<Value> {
     ])
 }
 
+/// `one` with some of the members of `other`: a bit of `choice` for each.
+pub(crate) fn mixed(one: &Value, other: &Value, choice: u32) -> Value {
+    let (one, other) = (one.as_object().unwrap(), other.as_object().unwrap());
+    let mut mixed = one.clone();
+    for (place, (name, value)) in other.iter().enumerate() {
+        if choice >> (place % 32) & 1 == 1 {
+            mixed.insert(name.clone(), value.clone());
+        }
+    }
+    Value::Object(mixed)
+}
+
 /// The same value spelled otherwise: members shuffled, spaces put in, numbers written another way.
 pub(crate) fn respelled(value: &Value, seed: &mut u64) -> String {
     // The generator of Knuth's MMIX: chance enough for spelling.
