@@ -30,11 +30,11 @@ use serde_json::json;
 /// How many flags are overridden.
 const OVERRIDES: usize = 1_000;
 
-/// Requests a window, where there is a limit; many windows, so that what is lost at each of them shows.
-const LIMIT: u64 = 250;
+/// Requests a window, where there is a limit: a replay takes four windows.
+const LIMIT: u64 = 1_000;
 
-/// The length of a window. LaunchDarkly's is five times as long: then there is less to lose.
-const WINDOW: Duration = Duration::from_secs(2);
+/// The length of a window, as LaunchDarkly has it.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Clients that ask at the same time, for the simulated LaunchDarkly's own ceiling.
 const CLIENTS: usize = 8;

@@ -126,10 +126,12 @@ fn commands_can_be_typed() {
                 continue;
             }
             let line = line.split('|').next().unwrap_or_default();
-            if let Err(error) = relay_commander::commands::command().try_get_matches_from(words(line)) {
-                if error.use_stderr() && !names_a_verb(line) {
-                    wrong.push(format!("{name}: {line}\n{error}"));
-                }
+            let parsed = relay_commander::commands::command().try_get_matches_from(words(line));
+            if let Err(error) = parsed
+                && error.use_stderr()
+                && !names_a_verb(line)
+            {
+                wrong.push(format!("{name}: {line}\n{error}"));
             }
         }
     }

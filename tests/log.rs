@@ -27,8 +27,8 @@ fn two_operators() -> (RedisServer, tempfile::TempDir) {
 }
 
 fn only_file(home: &Path) -> PathBuf {
-    let entries = fs::read_dir(home.join("playback")).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")).next().unwrap()
+    let mut entries = fs::read_dir(home.join("playback")).unwrap().map(|entry| entry.unwrap().path());
+    entries.find(|path| path.extension().is_some_and(|ending| ending == "jsonl")).unwrap()
 }
 
 #[test]

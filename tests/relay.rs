@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at once")]
 
 mod real;
-mod simulated;
+pub mod simulated;
 
 use std::time::Duration;
 use std::time::Instant;

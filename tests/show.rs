@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use crate::relay::simulated::Answer;
+use crate::relay::simulated::SimulatedRelay;
+use crate::relay::simulated::put;
 use crate::support::rc::Rc;
 use crate::support::redis::RedisServer;
 use crate::support::shop;
@@ -144,4 +147,31 @@ fn what_a_store_holds_does_nothing_to_the_terminal() {
     for line in ["show evil", "show evil --raw", "flags"] {
         rc(home.path(), line).run().code(0).nowhere("\u{202e}").nowhere("\u{9b}");
     }
+}
+
+/// What a relay serves is asked of the relay: here it still has what the store had before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_serves_something_else() {
+    let eu = RedisServer::start();
+    let old = shop::flag("checkout", 42).text();
+    eu.fill(shop::PREFIX, &[("checkout", &shop::flag("checkout", 43).off().text())]);
+    let relay = SimulatedRelay::start().await;
+    relay.on_status(Answer::ok(format!(
+        r#"{{"environments":{{"production":{{"sdkKey":"sdk-***","status":"disconnected","connectionStatus":{{"state":"INTERRUPTED","stateSince":1700000000000}},"dataStoreStatus":{{"state":"VALID","database":"redis","dbServer":"redis://r","dbPrefix":"{}"}}}}}},"status":"degraded","version":"8.10.1"}}"#,
+        shop::PREFIX
+    )));
+    let stream = relay.expect_stream();
+    stream.send(put(&format!("{{\"checkout\":{old}}}")));
+    relay.on_flag(42, &old);
+    let home = shop::home(&[("eu", &eu.url())]);
+    let url = format!("eu=http://{}", relay.address.authority());
+    let ran = rc(home.path(), "show checkout").env("RELAY_URLS", &url).run().code(0);
+    assert!(ran.stdout.contains("eu  not asked: its SDK key is not known here"), "{ran}");
+
+    let toml = "[environment.\"shop/production\"]\nsdk_key_file = \"sdk-key\"\n";
+    std::fs::write(home.path().join("relaycommander.toml"), toml).unwrap();
+    std::fs::write(home.path().join("sdk-key"), "sdk-hunter2\n").unwrap();
+    let ran = rc(home.path(), "show checkout").env("RELAY_URLS", &url).run().code(0);
+    let ran = ran.out("new connection: on v42, NOT as in eu").out("poll: on v42, NOT as in eu");
+    ran.out("checkout is not overridden. NOT what its store holds is served by eu.").nowhere("hunter2");
 }

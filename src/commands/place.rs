@@ -15,10 +15,13 @@ use crate::commands::targets::Evidence;
 use crate::commands::targets::Prefixes;
 use crate::commands::targets::Unclear;
 use crate::error::Failure;
+use crate::error::Kind;
 use crate::flag::key::Environment;
 use crate::relay::sdk_key::SdkKey;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::ui::harmless::harmless;
+use crate::ui::table::Table;
 use crate::ui::words::count;
 use crate::ui::words::list;
 
@@ -103,35 +106,45 @@ impl Surroundings {
     }
 
     fn unclear(&self, context: &Context<'_>, environment: &Environment, unclear: &Unclear) -> Failure {
-        let silent: Vec<&StoreError> = self.prefixes.values().filter_map(|found| found.as_ref().err()).collect();
+        let silent: Vec<(&str, &StoreError)> = self
+            .stores
+            .iter()
+            .filter_map(|store| Some((store.label(), self.prefixes.get(store.label())?.as_ref().err()?)))
+            .collect();
         if unclear.candidates.is_empty() && silent.len() == self.prefixes.len() {
             return self.nobody_answered(silent);
         }
-        let what = if unclear.candidates.is_empty() {
-            "no store holds any flags".to_owned()
-        } else if unclear.several {
+        if unclear.candidates.is_empty() {
+            let which = if silent.is_empty() { "no store" } else { "no store that answered" };
+            let failure = Failure::refused(format!("{which} holds any flags, of {environment} or any other"));
+            return silent
+                .into_iter()
+                .fold(failure, |failure, (label, error)| failure.cause(labelled(label, &error.to_string())))
+                .hint("Nothing was written. A relay that meets such a store takes it for empty:")
+                .hint("it fills it as soon as it reaches LaunchDarkly, and serves nothing from it until then.");
+        }
+        let what = if unclear.several {
             "several prefixes are said to be it".to_owned()
         } else {
             format!("there is no {}, but:", targets::conventional(environment))
         };
         let mut failure = Failure::usage(format!("which prefix is {environment}? {what}"));
+        let mut table = Table::new();
         for candidate in &unclear.candidates {
-            let claims = if candidate.said_by.is_empty() {
-                String::new()
-            } else {
-                format!("   says {}", list(&candidate.said_by))
-            };
-            let prefix = crate::ui::harmless::harmless(&candidate.prefix);
+            let claims =
+                if candidate.said_by.is_empty() { String::new() } else { format!("says {}", list(&candidate.said_by)) };
+            let prefix = harmless(&candidate.prefix);
             let flags = usize::try_from(candidate.flag_count).unwrap_or(usize::MAX);
-            failure =
-                failure.cause(format!("{prefix}  {}  in {}{claims}", count(flags, "flag"), list(&candidate.stores)));
+            table.row([
+                prefix.into_owned(),
+                count(flags, "flag"),
+                format!("in {}", list(&candidate.stores)),
+                harmless(&claims).into_owned(),
+            ]);
         }
-        if unclear.candidates.is_empty() {
-            return failure
-                .hint("A relay takes such a store for empty: it fills it when it reaches LaunchDarkly, and serves nothing until then.");
-        }
-        for error in silent {
-            failure = failure.cause(error.to_string());
+        failure = failure.cause(table.to_string());
+        for (label, error) in silent {
+            failure = failure.cause(labelled(label, &error.to_string()));
         }
         let file = context.settings.home.as_ref().map_or_else(
             || crate::settings::home::FILE_NAME.to_owned(),
@@ -142,10 +155,16 @@ impl Surroundings {
             .hint(format!("For good, in {file}:  [environment.\"{environment}\"]  prefix = \"PREFIX\""))
     }
 
-    fn nobody_answered(&self, silent: Vec<&StoreError>) -> Failure {
-        let mut failures: Vec<Failure> = silent.into_iter().cloned().map(Failure::from).collect();
-        let worst = failures.iter().position(|failure| failure.kind != crate::error::Kind::Unreachable).unwrap_or(0);
+    fn nobody_answered(&self, silent: Vec<(&str, &StoreError)>) -> Failure {
+        const NOTHING: &str = "Nothing was written or recorded.";
+        let failure = |(label, error): (&str, &StoreError)| {
+            let failure = Failure::from(error.clone());
+            Failure { message: labelled(label, &failure.message), ..failure }
+        };
+        let mut failures: Vec<Failure> = silent.into_iter().map(failure).collect();
+        let worst = failures.iter().position(|failure| failure.kind != Kind::Unreachable).unwrap_or(0);
         let mut first = failures.swap_remove(worst);
+        first.hints.insert(0, NOTHING.to_owned());
         if failures.is_empty() {
             return first;
         }
@@ -153,4 +172,9 @@ impl Surroundings {
         first = first.while_doing(message);
         failures.into_iter().fold(first, |first, other| first.cause(other.message))
     }
+}
+
+/// What a store said, under its label where its address is not the label itself.
+fn labelled(label: &str, told: &str) -> String {
+    if told.starts_with(label) { told.to_owned() } else { format!("{label}: {told}") }
 }

@@ -30,7 +30,10 @@ pub struct Unreadable {
 /// # Errors
 /// The first thing that this reader would not read. One such record makes a relay answer 500 for the whole environment.
 pub fn readable(record: &Record) -> Result<(), Unreadable> {
-    readable_tree(&record.tree()?)
+    match record.verdict() {
+        Some(verdict) => verdict,
+        None => readable_tree(&record.tree()?),
+    }
 }
 
 /// The same for a record that was looked into already.
@@ -143,6 +146,15 @@ mod tests {
         ] {
             assert_eq!(problem(text), "none", "{text}");
         }
+    }
+
+    #[test]
+    fn judges_an_edited_record_anew() {
+        let healthy = Record::parse(br#"{"on":true}"#).unwrap();
+        let broken = healthy.with(&[("on", "\"off\"".to_owned())]);
+        assert!(readable(&broken).is_err());
+        assert!(readable(&Record::parse(broken.text().as_bytes()).unwrap()).is_err());
+        assert!(readable(&broken.with(&[("on", "false".to_owned())])).is_ok());
     }
 
     #[test]

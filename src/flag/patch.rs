@@ -43,6 +43,14 @@ pub fn apply(record: &Record, instructions: &[Instruction]) -> Result<Record, Pa
     spliced(record, &values(record, instructions)?)
 }
 
+/// Whether the instructions change nothing on the record: every value they are about is so already.
+///
+/// # Errors
+/// Where they cannot be applied, see [`apply`].
+pub fn changes_nothing(record: &Record, instructions: &[Instruction]) -> Result<bool, PatchError> {
+    Ok(values(record, instructions)?.is_empty())
+}
+
 /// What is in force: `instructions` applied to LaunchDarkly's newest record, with its version plus `revision`.
 ///
 /// # Errors
@@ -87,12 +95,11 @@ fn values(record: &Record, instructions: &[Instruction]) -> Result<Vec<(&'static
     if record.is_tombstone() {
         return Err(PatchError::Tombstone { version: record.version() });
     }
-    let tree = record.tree()?;
-    check::readable_tree(&tree)?;
+    check::readable(record)?;
     let (mut on, mut off_variation, mut fallthrough) = (None, None, None);
     for instruction in instructions {
         if let Some(variation) = instruction.variation() {
-            exists(&tree, variation)?;
+            exists(record, variation)?;
         }
         match instruction {
             Instruction::TurnFlagOn => on = Some(true),
@@ -101,23 +108,25 @@ fn values(record: &Record, instructions: &[Instruction]) -> Result<Vec<(&'static
             Instruction::UpdateFallthroughVariationOrRollout { variation } => fallthrough = Some(*variation),
         }
     }
-    let is_on = member(&tree, "on").and_then(Json::bool).unwrap_or(false);
+    let is_on = member(record, "on").as_ref().and_then(Json::bool).unwrap_or(false);
     let on = on.filter(|on| *on != is_on).map(|on| ("on", on.to_string()));
-    let is_off_variation = |index: &VariationIndex| names(member(&tree, "offVariation"), *index);
+    let is_off_variation = |index: &VariationIndex| names(member(record, "offVariation").as_ref(), *index);
     let off_variation =
         off_variation.filter(|index| !is_off_variation(index)).map(|index| ("offVariation", index.to_string()));
     let fallthrough = fallthrough
-        .filter(|index| !is_fallthrough(&tree, *index))
+        .filter(|index| !is_fallthrough(record, *index))
         .map(|index| ("fallthrough", format!("{{\"variation\":{index}}}")));
     Ok([on, off_variation, fallthrough].into_iter().flatten().collect())
 }
 
-fn member<'tree, 'text>(tree: &'tree Json<'text>, name: &str) -> Option<&'tree Json<'text>> {
-    tree.object()?.get(name)
+/// One top-level value. Only those that instructions are about are looked into: they are small, records may not be.
+fn member<'r>(record: &'r Record, name: &str) -> Option<Json<'r>> {
+    serde_json::from_str(record.raw(name)?).ok()
 }
 
-fn exists(tree: &Json<'_>, variation: VariationIndex) -> Result<(), PatchError> {
-    let count = member(tree, "variations").and_then(Json::list).unwrap_or_default().len();
+fn exists(record: &Record, variation: VariationIndex) -> Result<(), PatchError> {
+    let variations = member(record, "variations");
+    let count = variations.as_ref().and_then(Json::list).unwrap_or_default().len();
     if variation < count { Ok(()) } else { Err(PatchError::NoSuchVariation { variation, count }) }
 }
 
@@ -127,8 +136,9 @@ fn names(value: Option<&Json<'_>>, index: VariationIndex) -> bool {
 }
 
 /// A rollout beside the variation is without effect but not what LaunchDarkly would leave there.
-fn is_fallthrough(tree: &Json<'_>, index: VariationIndex) -> bool {
-    let Some(fallthrough) = member(tree, "fallthrough").and_then(Json::object) else { return false };
+fn is_fallthrough(record: &Record, index: VariationIndex) -> bool {
+    let value = member(record, "fallthrough");
+    let Some(fallthrough) = value.as_ref().and_then(Json::object) else { return false };
     names(fallthrough.get("variation"), index) && !model::has_shares(fallthrough.get("rollout"))
 }
 
@@ -272,6 +282,8 @@ mod tests {
             prop_assert!(after.same_value(&record(&expected.to_string())), "{} {}", after.text(), expected);
             // Again it is so already, and what no instruction names keeps its bytes and its place.
             prop_assert_eq!(&apply(&after, &instructions).unwrap(), &after);
+            prop_assert!(changes_nothing(&after, &instructions).unwrap());
+            prop_assert_eq!(changes_nothing(&before, &instructions).unwrap(), after == before);
             for name in before.names().filter(|name| !["on", "offVariation", "fallthrough"].contains(name)) {
                 prop_assert_eq!(before.raw(name), after.raw(name));
             }

@@ -10,6 +10,7 @@ use serde::de::MapAccess;
 use serde::de::Visitor;
 use serde_json::value::RawValue;
 
+use crate::flag::check;
 use crate::flag::check::Unreadable;
 use crate::flag::json::Json;
 use crate::flag::json::Name;
@@ -40,6 +41,8 @@ pub enum RecordError {
 pub struct Record {
     text: Arc<str>,
     members: Arc<[Member]>,
+    /// Whether readers take it, where that was found out while it was read.
+    verdict: Option<Result<(), Box<Unreadable>>>,
 }
 
 /// A top-level member: its name without escapes, and the bytes of its value.
@@ -72,13 +75,15 @@ impl Record {
         if let Some(key) = tree.duplicate() {
             return Err(RecordError::DuplicateKey(key.to_owned()));
         }
+        // The tree is here anyway; a batch has thousands of records, and most are asked about.
+        let verdict = Some(check::readable_tree(&tree).map_err(Box::new));
         let Spans(spans) = serde_json::from_str(text).map_err(not_an_object)?;
         let start = text.as_ptr().addr();
         let members = spans.into_iter().map(|(Name(name), raw)| {
             let begin = raw.get().as_ptr().addr().saturating_sub(start);
             Member { name: name.into(), value: begin..begin.saturating_add(raw.get().len()) }
         });
-        Ok(Self { members: members.collect(), text: text.into() })
+        Ok(Self { members: members.collect(), text: text.into(), verdict })
     }
 
     /// The exact text.
@@ -142,7 +147,7 @@ impl Record {
             }
         }
         text.push_str(self.text.get(taken..).unwrap_or_default());
-        Self { text: text.into(), members: members.into() }
+        Self { text: text.into(), members: members.into(), verdict: None }
     }
 
     /// Equality by value (design 3.3): objects unordered, numbers as doubles, the model's defaults filled in.
@@ -160,6 +165,11 @@ impl Record {
             (Ok(one), Ok(other)) => model::same_flag(&one, &other),
             _ => false,
         }
+    }
+
+    /// What [`check::readable`] says, where that is known already: of a record that was read, not of one that was edited.
+    pub(crate) fn verdict(&self) -> Option<Result<(), Unreadable>> {
+        self.verdict.clone().map(|verdict| verdict.map_err(|unreadable| *unreadable))
     }
 
     /// The record as a tree.

@@ -154,13 +154,6 @@ impl Playback {
         &self.place.folder
     }
 
-    /// The same playback with another patience for locks.
-    #[cfg(test)]
-    pub(super) fn with_lock_wait(mut self, wait: Duration) -> Self {
-        self.place.lock_wait = wait;
-        self
-    }
-
     /// Writes a change down, durably: file, name and folder. Only then it gives the proof that its `writes` may be
     /// done. Costs one new file, one sync of it and one of the folder.
     ///
@@ -278,8 +271,11 @@ impl Playback {
         let digits = digits.to_owned();
         let wanted = |file: &LoadedFile| file.change().ends_with(&digits);
         let mut found: Vec<LoadedFile> = loaded.files.into_iter().filter(|file| wanted(file)).collect();
-        let damaged =
-            loaded.damaged.into_iter().find(|damage| damage.readable.as_ref().is_some_and(|file| wanted(file)));
+        let damaged = loaded.damaged.into_iter().find(|damage| match &damage.readable {
+            Some(file) => wanted(file),
+            // Of a file whose first line is damaged, the name still has the last digits.
+            None => digits.len() >= name::DIGITS[0] && name_ends_with(&damage.file, &digits),
+        });
         match (found.pop(), damaged) {
             (Some(file), None) if found.is_empty() => Ok(file),
             (None, Some(damage)) => {
@@ -365,7 +361,7 @@ fn intent_line(intent: &Intent) -> Result<(String, line::Sum), PlaybackError> {
     if line.len() > line::LINE_LENGTH_MAX {
         return Err(unwritable(format!("it has {} bytes, more than one line may have", line.len())));
     }
-    if format::decode_intent(&payload).map_err(unwritable)? != *intent {
+    if !format::reads_back(&payload, intent).map_err(unwritable)? {
         return Err(unwritable("it reads back other than it is".to_owned()));
     }
     Ok((line, sum))
@@ -396,6 +392,12 @@ fn classify(path: &Path, replayed: bool, contents: Contents) -> Read {
             glimpse: contents.glimpse,
         }),
     }
+}
+
+/// Whether the name of a change's file ends with these digits of its id.
+fn name_ends_with(file: &Path, digits: &str) -> bool {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem.rsplit('-').next().is_some_and(|end| end.ends_with(digits))
 }
 
 fn candidate(file: &LoadedFile) -> String {

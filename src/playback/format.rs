@@ -19,7 +19,9 @@ use crate::change::event::Happened;
 use crate::change::recorded::Write;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
+use crate::flag::record::RECORD_LENGTH_MAX;
 use crate::flag::record::Record;
+use crate::flag::record::RecordError;
 
 /// The newest format of playback files that this program reads and writes.
 pub const PLAYBACK_FORMAT: u32 = 1;
@@ -105,12 +107,12 @@ impl Intent {
 
 /// Line 1 as it is on disk: each distinct record stands once, under a name of its own.
 #[derive(Serialize, Deserialize)]
-struct IntentLine<'i> {
+struct IntentLine<'i, AnyRecord> {
     format: u32,
     change: Cow<'i, Change>,
     tool_version: Cow<'i, str>,
     outage: Cow<'i, [OutageNote]>,
-    records: IndexMap<String, Record>,
+    records: IndexMap<String, AnyRecord>,
     edits: Vec<EditLine<'i>>,
 }
 
@@ -176,19 +178,24 @@ pub(super) fn encode_intent(intent: &Intent) -> Result<String, serde_json::Error
         }
         edits.push(EditLine { request: Cow::Borrowed(&edit.request), targets });
     }
-    serde_json::to_string(&IntentLine {
+    let line = IntentLine {
         format: intent.format,
         change: Cow::Borrowed(&intent.change),
         tool_version: Cow::Borrowed(&intent.tool_version),
         outage: Cow::Borrowed(&intent.outage),
         records: names.records,
         edits,
-    })
+    };
+    // A line of ten thousand records would be moved again and again while it grows.
+    let room: usize = line.records.values().map(|record: &Record| record.text().len()).sum();
+    let mut payload = Vec::with_capacity(room + room / 4 + 512 * (1 + line.edits.len()));
+    serde_json::to_writer(&mut payload, &line)?;
+    String::from_utf8(payload).map_err(serde::ser::Error::custom)
 }
 
 /// Reads the payload of line 1. Fields that it does not know are passed over: a line is never written again.
 pub(super) fn decode_intent(payload: &str) -> Result<Intent, String> {
-    let line: IntentLine<'_> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    let line: IntentLine<'_, Record> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
     let record = |name: Option<String>| match name {
         None => Ok(None),
         Some(name) => match line.records.get(&name) {
@@ -216,6 +223,37 @@ pub(super) fn decode_intent(payload: &str) -> Result<Intent, String> {
         Some(flaw) => Err(flaw),
         None => Ok(intent),
     }
+}
+
+/// Whether the payload of line 1, read again, says what `intent` says. Records are compared by their text and not looked
+/// into once more: a change may have ten thousand, and each was read before it became a [`Record`], which can only have
+/// outgrown what a reader takes.
+pub(super) fn reads_back(payload: &str, intent: &Intent) -> Result<bool, String> {
+    let line: IntentLine<'_, String> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    if let Some(record) = line.records.values().find(|record| record.len() > RECORD_LENGTH_MAX) {
+        return Err(RecordError::TooLong(record.len()).to_string());
+    }
+    let same_record = |name: &Option<String>, record: &Option<Record>| match (name, record) {
+        (None, None) => true,
+        (Some(name), Some(record)) => line.records.get(name).is_some_and(|text| *text == record.text()),
+        _ => false,
+    };
+    let same_target = |(line, target): (&TargetLine<'_>, &TargetIntent)| {
+        *line.target == target.target
+            && same_record(&line.before, &target.before)
+            && same_record(&line.after, &target.after)
+    };
+    let same_edit = |(line, edit): (&EditLine<'_>, &EditIntent)| {
+        line.request == edit.request
+            && line.targets.len() == edit.targets.len()
+            && line.targets.iter().zip(&edit.targets).all(same_target)
+    };
+    Ok(line.format == intent.format
+        && *line.change == intent.change
+        && line.tool_version == intent.tool_version
+        && line.outage == intent.outage
+        && line.edits.len() == intent.edits.len()
+        && line.edits.iter().zip(&intent.edits).all(same_edit))
 }
 
 /// The oldest format whose readers understand an event. Exhaustive on purpose: whoever adds an event decides here.
@@ -259,4 +297,62 @@ pub(super) fn decode_event(payload: &str, edit_count: usize) -> Result<Event, St
 /// The format of a line, whatever else it says. `None` where it does not say.
 pub(super) fn format_of(payload: &str) -> Option<u32> {
     serde_json::from_str::<AnyLine>(payload).ok().map(|line| line.format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::edit::ChangeKind;
+    use crate::change::edit::Edit;
+    use crate::change::edit::Motive;
+    use crate::change::id::Actor;
+    use crate::change::id::ChangeId;
+    use crate::flag::instruction::Instruction;
+
+    fn intent() -> Intent {
+        let record = |text: &str| Record::parse(text.as_bytes()).ok();
+        let target = Target { store: "a".to_owned(), prefix: "ld:shop:production".to_owned() };
+        let edit = Edit {
+            environment: crate::flag::key::Environment {
+                project: "shop".parse().unwrap(),
+                key: "production".parse().unwrap(),
+            },
+            flag: "checkout".parse().unwrap(),
+            instructions: vec![Instruction::TurnFlagOff],
+        };
+        let actor = Actor { user: "anna".to_owned(), host: "bastion".to_owned() };
+        let motive = Motive { actor, at: Timestamp::UNIX_EPOCH, reason: None, incident: None, expires: None };
+        let (before, after) = (record(r#"{"on":true,"version":7}"#), record(r#"{"on":false,"version":8}"#));
+        Intent {
+            format: PLAYBACK_FORMAT,
+            change: Change { id: ChangeId::new(), kind: ChangeKind::Update, motive, edits: vec![edit] },
+            tool_version: "0.1.0".to_owned(),
+            outage: Vec::new(),
+            edits: vec![EditIntent {
+                request: "PATCH".to_owned(),
+                targets: vec![TargetIntent { target, before, after }],
+            }],
+        }
+    }
+
+    #[test]
+    fn reading_back_agrees_with_reading() {
+        let intent = intent();
+        let payload = encode_intent(&intent).unwrap();
+        assert_eq!(decode_intent(&payload).unwrap(), intent);
+        assert_eq!(reads_back(&payload, &intent), Ok(true));
+        for (from, to) in [
+            ("\\\"version\\\":8", "\\\"version\\\":9"),
+            ("PATCH", "PUT"),
+            ("anna", "otto"),
+            ("checkout", "check"),
+            (":\"r2\"", ":\"r1\""),
+        ] {
+            let other = payload.replacen(from, to, 1);
+            assert_ne!(other, payload, "{from}");
+            assert_eq!(decode_intent(&other).unwrap() == intent, false, "{from}");
+            assert_eq!(reads_back(&other, &intent), Ok(false), "{from}");
+        }
+        assert!(reads_back("{}", &intent).is_err());
+    }
 }

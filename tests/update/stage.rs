@@ -247,6 +247,8 @@ impl Drop for Started {
 /// Reads are answered and writes wait, until [`go_on`].
 #[track_caller]
 pub fn hold_writes(server: &RedisServer) {
+    // Loaded already: else each writer would be sent back for it, and come a second time in any order.
+    server.run(&["SCRIPT", "LOAD", include_str!("../../src/store/redis/replace.lua")]);
     server.line("CLIENT PAUSE 60000 WRITE");
 }
 
@@ -261,7 +263,8 @@ pub fn go_on(server: &RedisServer) {
 pub fn wait_for_held(server: &RedisServer, count: usize) {
     wait_until("a write is held", || {
         let clients = server.line("CLIENT LIST");
-        clients.lines().filter(|client| client.contains(" flags=b")).count() == count
+        let flags = |client: &str| client.split(' ').find_map(|field| field.strip_prefix("flags=").map(str::to_owned));
+        clients.lines().filter_map(flags).filter(|flags| flags.contains('b')).count() == count
     });
 }
 

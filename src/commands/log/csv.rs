@@ -84,7 +84,7 @@ mod tests {
         case("two\nlines", "two\\nlines");
         case("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\"");
         case("+1", "'+1");
-        case(" =1", "\"' =1\"");
+        case(" =1", "' =1");
         case("-off", "'-off");
         case("@SUM(1,2)", "\"'@SUM(1,2)\"");
         case("\t=1", "\\t=1");

@@ -22,7 +22,6 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use super::Context;
-use super::motive::MotiveArguments;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -91,10 +90,6 @@ pub struct Arguments {
     /// Send also where that breaks a change scheduled in LaunchDarkly
     #[arg(long)]
     pub break_scheduled: bool,
-
-    /// Why.
-    #[command(flatten)]
-    pub motive: MotiveArguments,
 }
 
 /// The most flags that are named in a sentence.

@@ -12,6 +12,7 @@ use crate::change::event::Happened;
 use crate::change::id::ChangeId;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
+use crate::change::state;
 use crate::change::target::Target;
 use crate::change::update;
 use crate::change::update::Asked;
@@ -19,6 +20,7 @@ use crate::change::update::Here;
 use crate::change::update::Options;
 use crate::change::update::Planned;
 use crate::change::update::PlannedWrite;
+use crate::commands::overview;
 use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::survey::Stores;
@@ -90,8 +92,8 @@ pub struct CarriedOut {
 /// It could not be recorded: then no store was touched. What happens to stores is told in the result.
 pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<CarriedOut, Failure> {
     let writes = undertaking.writes();
-    let all: Vec<Write> = writes.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect();
     let Some(existing) = &undertaking.file else {
+        let all: Vec<Write> = writes.into_iter().flat_map(|(_, writes)| writes).collect();
         let intent = intent(undertaking, means);
         let (file, recorded) = means.playback.record(&intent, &all)?;
         let mut run = Run::new(undertaking, means, file);
@@ -106,6 +108,31 @@ pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<Ca
         run.write(&recorded).await;
     }
     run.finished()
+}
+
+/// Notes in the file of a change that its edits stand in targets of which the file did not know it: the answer of a write
+/// was lost, or somebody else finished it. What cannot be noted is given back; the stores know it all the same.
+pub fn note_found(undertaking: &Undertaking, playback: &Playback) -> Option<Failure> {
+    let existing = undertaking.file.as_ref().filter(|file| file.writable)?;
+    let folded = state::fold(&existing.intent.change, &overview::targets_of(existing), &existing.events);
+    let mut events = Vec::new();
+    for part in &undertaking.parts {
+        let Some(known) = folded.edits.get(part.edit) else { continue };
+        let unfinished: Vec<&Target> = known.unfinished().collect();
+        for (target, planned) in &part.plan.targets {
+            let Planned::AlreadySo { version, explained_by: Some(own) } = planned else { continue };
+            if own.changes.contains(&undertaking.change.id) && unfinished.contains(&target) {
+                let target = target.clone();
+                let what = Happened::Written { target, version: Some(*version), colleagues_see: true };
+                events.push(Event { at: Timestamp::now(), edit: part.edit, what });
+            }
+        }
+    }
+    if events.is_empty() {
+        return None;
+    }
+    let noted = playback.reopen(existing).and_then(|mut file| file.note(&events, Syncing::Later));
+    noted.err().map(Failure::from)
 }
 
 struct Run<'a> {
@@ -367,7 +394,9 @@ fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
 
 /// The request that a replay would send by what is known now.
 fn request(undertaking: &Undertaking, ground: &Ground, part: &Part) -> String {
-    let before = part.plan.writes().find_map(|planned| planned.write.before.as_ref());
+    // Most instructions name no variation, and then the list is not wanted.
+    let names_one = ground.edit.instructions.iter().any(|instruction| instruction.variation().is_some());
+    let before = part.plan.writes().find_map(|planned| planned.write.before.as_ref()).filter(|_| names_one);
     let variations = before.map(|record| Configuration::of_record(record).variations).unwrap_or_default();
     let change = &undertaking.change;
     let what = ground.edit.instructions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

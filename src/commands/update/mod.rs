@@ -37,6 +37,7 @@ use crate::change::event::Happened;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::change::update::Options;
+use crate::change::update::Refusal;
 use crate::commands::targets::Chosen;
 use crate::error::ExitCode;
 use crate::error::Failure;
@@ -58,6 +59,7 @@ use outcome::Outcome;
 use outcome::TargetResult;
 use report::Report;
 use undertaking::Ground;
+use undertaking::Part;
 use undertaking::Undertaking;
 
 /// On or off, in any case.
@@ -176,15 +178,18 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         return Err(refused);
     }
     let report = Report::new(context, &grounds, &surroundings, now);
-    if arguments.dry_run || undertakings.iter().all(|undertaking| undertaking.writes().is_empty()) {
-        // A change of which nothing could be read is written down: --resume finishes it when the stores are back.
-        let is_silent = |(_, outcome): &(Chosen, Outcome)| matches!(outcome, Outcome::Failed(_));
-        let nobody_answered =
-            grounds.iter().all(|ground| ground.seen.is_empty()) && silent.values().flatten().any(is_silent);
-        if !nobody_answered || arguments.dry_run {
-            let results = ground::results(&grounds, &undertakings, &views, Vec::new());
-            return Ok(report.nothing_written(&results, arguments.dry_run));
+    if !arguments.dry_run {
+        for failure in undertakings.iter().filter_map(|undertaking| carrying_out::note_found(undertaking, &playback)) {
+            context.output.warn(&failure.message);
         }
+    }
+    // A change of which nothing could be read is written down: --resume finishes it when the stores are back.
+    let has_work = |undertaking: &Undertaking| {
+        !undertaking.writes().is_empty() || undertaking.parts.iter().any(|part| nobody_answered(part, &silent))
+    };
+    if arguments.dry_run || !undertakings.iter().any(has_work) {
+        let results = ground::results(&grounds, &undertakings, &views, Vec::new());
+        return Ok(report.nothing_written(&results, arguments.dry_run));
     }
     consent(context, &grounds).await?;
 
@@ -199,7 +204,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         silent: &silent,
     };
     let mut carried: Vec<CarriedOut> = Vec::new();
-    for undertaking in &undertakings {
+    for undertaking in undertakings.iter().filter(|undertaking| has_work(undertaking)) {
         match carrying_out::carry_out(undertaking, means).await {
             Ok(done) => carried.push(done),
             Err(failure) if carried.is_empty() => return Err(failure),
@@ -222,6 +227,13 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     }
     note_sightings(&mut carried, &undertakings, &results);
     Ok(report.written(&results, &carried))
+}
+
+/// Whether no target of an edit could be used and one of them did not even answer.
+fn nobody_answered(part: &Part, silent: &BTreeMap<usize, Vec<(Chosen, Outcome)>>) -> bool {
+    let is_silent = |(_, outcome): &(Chosen, Outcome)| matches!(outcome, Outcome::Failed(_));
+    part.plan.refusal == Some(Refusal::NobodyAnswered)
+        && silent.get(&part.ground).is_some_and(|silent| silent.iter().any(is_silent))
 }
 
 /// The change to finish: by its last digits, else the newest that is not finished.

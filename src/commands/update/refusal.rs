@@ -47,11 +47,11 @@ pub async fn refusal(
     let mut failure = explained(ground, plan, refusal, views, stores, now).await;
     let others: Vec<&str> = refused.iter().skip(1).map(|(ground, _, _)| ground.edit.flag.as_str()).collect();
     if !others.is_empty() {
-        failure = failure.cause(format!("nor can be written: {}", list(&others)));
+        failure = failure.cause(format!("{} cannot be written either", list(&others)));
     }
     let flags = grounds.len();
     let nothing = if flags > 1 {
-        format!("Nothing was written, of none of the {flags} flags.")
+        format!("Nothing was written, for none of the {flags} flags.")
     } else {
         "Nothing was written.".to_owned()
     };
@@ -72,7 +72,7 @@ async fn explained(
         Refusal::NoSuchFlag => no_such_flag(ground, views, stores).await,
         Refusal::Unpatchable(error) => Failure::usage(format!("{} cannot be changed so: {error}", edit.flag)),
         Refusal::Differs { by } => {
-            let failure = Failure::refused(format!("{} would be served differently by store", edit.flag));
+            let failure = Failure::refused(format!("{} would be served differently from store to store", edit.flag));
             let told = by.iter().map(|(target, serves)| format!("{target}  {}", serves_in_words(serves)));
             told.fold(failure, Failure::cause)
                 .hint("The stores hold different content for it. If it has to be all the same: --despite-differences")
@@ -129,7 +129,7 @@ async fn unusable(ground: &Ground, plan: &EditPlan, stores: &Stores, now: Timest
         plan.targets.iter().any(|(_, planned)| matches!(planned, Planned::Damaged { repairable: true, .. }));
     let message = match (damaged, deleted) {
         (true, _) => format!("{} is damaged in every store that has it", edit.flag),
-        (false, true) => format!("{} is deleted: a tombstone is all that is left of it", edit.flag),
+        (false, true) => format!("{} is deleted in LaunchDarkly: only a tombstone is left of it", edit.flag),
         (false, false) => format!("{} has an override that cannot be read, in every store", edit.flag),
     };
     let mut failure = Failure::refused(message);
@@ -145,12 +145,13 @@ async fn unusable(ground: &Ground, plan: &EditPlan, stores: &Stores, now: Timest
         failure = others_damaged(failure, ground, stores).await;
     }
     if repairable {
-        failure = failure.hint("Mend it, as it is asked for: the same command with --repair");
+        failure = failure.hint("To mend it and have it as asked for: the same command with --repair");
     } else if damaged {
         failure = failure.hint(format!("It cannot be mended by itself. Look: rc show {} --raw", edit.flag));
     }
     if deleted {
-        failure = failure.hint("No SDK serves a deleted flag. Only LaunchDarkly can bring it back.");
+        failure =
+            failure.hint("SDKs give the default that the code passes. Only LaunchDarkly can bring the flag back.");
     }
     failure
 }

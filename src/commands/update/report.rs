@@ -164,7 +164,9 @@ impl<'c> Report<'c> {
         lines.push(String::new());
         let with_relays = result.targets.iter().any(|target| !target.sightings.is_empty());
         let mut table = Table::indented(2);
-        let header = ["store", "written", if with_relays { "through its relay" } else { "" }];
+        let would = result.targets.iter().any(|target| matches!(target.outcome, Outcome::Would(_)));
+        let header =
+            ["store", if would { "would be" } else { "written" }, if with_relays { "through its relay" } else { "" }];
         table.row(header.into_iter().filter(|cell| !cell.is_empty()));
         for target in &result.targets {
             table.row(self.row(target));
@@ -241,9 +243,12 @@ impl<'c> Report<'c> {
         let mut lines = vec![paint(STRONG, &count(results.len(), "flag")), String::new()];
         let mut table = Table::indented(2);
         for (place, done, all) in stores {
-            table.row([place, format!("{done} of {all}")]);
+            table.row([place, format!("{done} of {all} as asked for")]);
         }
         lines.push(table.to_string());
+        if !troubles.is_empty() {
+            lines.push(String::new());
+        }
         let more = troubles.len().saturating_sub(10);
         lines.extend(troubles.into_iter().take(10));
         if more > 0 {
@@ -300,11 +305,12 @@ impl<'c> Report<'c> {
             } else {
                 self.done(results, &subject)
             });
+            lines.extend(self.not_looked_at(results).filter(|_| !carried.is_empty()));
             if carried.is_empty() && results.iter().any(words::is_unexplained) {
-                lines.push("LaunchDarkly says so itself and will not be told. To owe it all the same: the same command with --record".to_owned());
+                lines.push("That is what LaunchDarkly last said there, so it will not be told. To send it all the same: the same command with --record".to_owned());
             }
         } else {
-            lines.push(paint(BAD, &format!("NOT DONE: {}", words::undone(&undone))));
+            lines.push(paint(BAD, &format!("NOT DONE: {}", words::undone(self.grounds, results))));
         }
         lines.extend(self.next_steps(&undone, carried));
         lines.extend(self.footer(carried));
@@ -314,19 +320,13 @@ impl<'c> Report<'c> {
     fn done(&self, results: &[EditResult], subject: &str) -> String {
         let written: Vec<&TargetResult> = results.iter().flat_map(|result| &result.targets).collect();
         let stores = written.iter().filter(|target| target.outcome.is_as_asked()).count();
-        let of = written.iter().filter(|target| !matches!(target.outcome, Outcome::Missing)).count();
+        let of = written.iter().filter(|target| !words::is_left_out_by_filter(target)).count();
         let per_flag = results.len().max(1);
         let mut verdict = format!("DONE: {subject} in {} of {} stores", stores / per_flag, of / per_flag);
         let sightings: Vec<_> = written.iter().flat_map(|target| &target.sightings).collect();
         let live = sightings.iter().filter(|sighting| matches!(sighting.proof, Proof::SawIt { .. })).count();
         if sightings.is_empty() {
-            let why = if self.relays_known {
-                "no relay is known to stand before these stores"
-            } else {
-                "no relay is configured (RELAY_URLS)"
-            };
-            verdict
-                .push_str(&format!(". What SDKs get was not looked at: {why}. Connected SDKs do not watch the store."));
+            verdict.push('.');
             return paint(GOOD, &verdict);
         }
         verdict.push_str(&format!(", seen live through {live} of {} relays.", sightings.len()));
@@ -341,21 +341,40 @@ impl<'c> Report<'c> {
         )
     }
 
+    /// What cannot be said without looking through a relay.
+    fn not_looked_at(&self, results: &[EditResult]) -> Option<String> {
+        let targets = || results.iter().flat_map(|result| &result.targets);
+        if targets().any(|target| !target.sightings.is_empty()) {
+            return None;
+        }
+        let why = if self.relays_known {
+            "no relay is known to stand before these stores"
+        } else {
+            "RELAY_URLS names no relay"
+        };
+        Some(format!(
+            "What SDKs get was not looked at: {why}. Without a guard, connected SDKs keep what they had until they reconnect."
+        ))
+    }
+
     fn next_steps(&self, undone: &[(&Ground, &TargetResult)], carried: &[CarriedOut]) -> Vec<String> {
         let digits = carried.first().map(|carried| carried.file.change().short());
         let again =
             digits.map_or_else(|| "the same command again".to_owned(), |digits| format!("rc update --resume {digits}"));
         let mut table = Table::indented(2);
-        let mut told: Vec<(String, String)> = Vec::new();
+        // Stores with the same way out share a line.
+        let mut told: Vec<(String, Vec<&str>)> = Vec::new();
         for (ground, target) in undone {
             let next = words::next_step(&target.outcome, ground, &again);
-            let pair = (target.chosen.target.store.clone(), next);
-            if !told.contains(&pair) {
-                told.push(pair);
+            let store = target.chosen.target.store.as_str();
+            match told.iter_mut().find(|(known, _)| *known == next) {
+                Some((_, stores)) if stores.contains(&store) => {}
+                Some((_, stores)) => stores.push(store),
+                None => told.push((next, vec![store])),
             }
         }
-        for (store, next) in told.into_iter().take(20) {
-            table.row([store, next]);
+        for (next, stores) in told.into_iter().take(20) {
+            table.row([list_some(&stores, 8), next]);
         }
         if table.is_empty() { Vec::new() } else { vec![table.to_string()] }
     }

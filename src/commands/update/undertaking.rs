@@ -97,14 +97,30 @@ pub fn plan(
         }
     }
     let mut undertakings = Vec::new();
-    if !fresh.is_empty() {
-        let change = change(grounds, &fresh, new, ChangeKind::Update, motive.clone());
-        undertakings.push(undertake(grounds, &fresh, change, None, options));
-    }
+    undertakings.extend(begin(grounds, &fresh, new, motive, options));
     for (id, places) in begun {
         undertakings.push(finish(grounds, &places, id, options, playback)?);
     }
     Ok(undertakings)
+}
+
+/// A new change. Edits that are so already are no part of it: nothing is written for them and LaunchDarkly is not told,
+/// so they stand in an undertaking of their own, which is never recorded.
+fn begin(grounds: &[Ground], places: &[usize], id: ChangeId, motive: &Motive, options: &Options) -> Vec<Undertaking> {
+    let undertake_all = |places: &[usize]| {
+        let change = change(grounds, places, id, ChangeKind::Update, motive.clone());
+        undertake(grounds, places, change, None, options)
+    };
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let together = undertake_all(places);
+    let (idle, busy): (Vec<&Part>, Vec<&Part>) = together.parts.iter().partition(|part| part.plan.is_already_so());
+    if idle.is_empty() || busy.is_empty() {
+        return vec![together];
+    }
+    let of = |parts: Vec<&Part>| -> Vec<usize> { parts.into_iter().map(|part| part.ground).collect() };
+    vec![undertake_all(&of(busy)), undertake_all(&of(idle))]
 }
 
 /// The override that the edit only has to catch up with, if that is so.
@@ -128,7 +144,13 @@ fn finish(
         Ok(file) => {
             Some(Box::new(file)).filter(|file| file.writable && names_all(&file.intent.change, grounds, places))
         }
-        Err(PlaybackError::NoSuchChange { .. }) => None,
+        // A file that is damaged is not written to, and it does not hold up the switch either: the stores know the change.
+        Err(
+            PlaybackError::NoSuchChange { .. }
+            | PlaybackError::Damaged { .. }
+            | PlaybackError::Newer { .. }
+            | PlaybackError::Ambiguous { .. },
+        ) => None,
         Err(error) => return Err(error),
     };
     let motive = places

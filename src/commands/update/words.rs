@@ -41,22 +41,33 @@ pub fn headline(ground: &Ground, result: &EditResult) -> String {
     let Some((before, after)) =
         planned.and_then(|planned| Some((planned.write.before.as_ref()?, planned.write.after.as_ref()?)))
     else {
-        return headline;
+        let stands = ground.seen.iter().find_map(|(_, seen)| Record::parse(seen.record.as_ref()?).ok());
+        return match stands.filter(|_| result.plan.is_already_so()) {
+            Some(record) => {
+                format!("{headline}: {}.{}", Configuration::of_record(&record).in_words(Aspect::On), serves(&record))
+            }
+            None => headline,
+        };
     };
     let on = |record: &Record| Configuration::of_record(record).in_words(Aspect::On);
     headline.push_str(&match (on(before), on(after)) {
         (before, after) if before == after => format!(": {after}."),
         (before, after) => format!(": {before} -> {after}."),
     });
-    headline.push_str(&match preview::serves(after) {
+    headline.push_str(&serves(after));
+    headline
+}
+
+/// ` Everybody gets false.`
+fn serves(record: &Record) -> String {
+    match preview::serves(record) {
         Serves::Everybody(value) => format!(" Everybody gets {}.", excerpt(&value.to_string())),
         Serves::CodeDefault => {
             " It has no off variation (null): everybody gets the default that the code itself passes.".to_owned()
         }
         Serves::Depends(Some(value)) => format!(" By default: {}.", excerpt(&value.to_string())),
         Serves::Depends(None) => String::new(),
-    });
-    headline
+    }
 }
 
 /// `checkout is off`, `3 flags are as asked for`.
@@ -146,11 +157,9 @@ pub fn outcome(outcome: &Outcome, now: Timestamp) -> Told {
             told("already-so", &format!("v{version}"), by.unwrap_or_else(|| "already so".to_owned()))
         }
         Outcome::Missing => told("missing", "NO", "there is no such flag there".to_owned()),
-        Outcome::Tombstone { version } => told(
-            "tombstone",
-            "NO",
-            format!("LaunchDarkly deleted the flag (v{version}); writing would bring it back to life"),
-        ),
+        Outcome::Tombstone { version } => {
+            told("tombstone", "NO", format!("LaunchDarkly deleted the flag (v{version})"))
+        }
         Outcome::Damaged { unreadable, .. } => told("damaged", "NO", harmless(&unreadable.to_string()).into_owned()),
         Outcome::OverrideUnreadable(why) => {
             told("override-unreadable", "NO", format!("the override there cannot be read: {}", excerpt(why)))
@@ -190,33 +199,41 @@ pub fn is_unexplained(result: &EditResult) -> bool {
     result.targets.iter().any(|target| matches!(target.outcome, Outcome::AlreadySo { explained_by: None, .. }))
 }
 
-/// `checkout is not off in ap-2`.
-pub fn undone(undone: &[(&Ground, &TargetResult)]) -> String {
-    let mut by_flag: Vec<(&Ground, Vec<String>)> = Vec::new();
-    for (ground, target) in undone {
-        let place = match &target.outcome {
-            Outcome::Failed(StoreError::Unknown { .. }) => format!("{} (not known)", target.chosen.target.store),
-            _ => target.chosen.target.store.clone(),
+/// `checkout is off in 2 of 3 stores. Not written: ap-2.` Of a store that did not answer nothing is said but that.
+pub fn undone(grounds: &[Ground], results: &[EditResult]) -> String {
+    let [ground] = grounds else {
+        let whole = results.iter().filter(|result| result.undone().next().is_none()).count();
+        return format!("{whole} of {} are as asked for in every store.", count(grounds.len(), "flag"));
+    };
+    let targets = || results.iter().flat_map(|result| &result.targets);
+    let (mut not_written, mut not_known): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for target in results.iter().flat_map(EditResult::undone) {
+        let places = match &target.outcome {
+            Outcome::Failed(StoreError::Unknown { .. }) => &mut not_known,
+            _ => &mut not_written,
         };
-        match by_flag.iter_mut().find(|(known, _)| std::ptr::eq(*known, *ground)) {
-            Some((_, places)) if places.contains(&place) => {}
-            Some((_, places)) => places.push(place),
-            None => by_flag.push((ground, vec![place])),
+        if !places.contains(&target.chosen.target.store) {
+            places.push(target.chosen.target.store.clone());
         }
     }
-    match by_flag.as_slice() {
-        [(ground, places)] => {
-            format!("{} in {}.", negated(&format!("{} {}", ground.edit.flag, wish(ground))), list_some(places, 8))
+    let so = targets().filter(|target| target.outcome.is_as_asked()).count();
+    let all = targets().filter(|target| !is_left_out_by_filter(target)).count();
+    let mut told = match so {
+        0 if not_known.is_empty() => format!("{} was not written in any store.", ground.edit.flag),
+        0 => format!("{} is not known to be written in any store.", ground.edit.flag),
+        _ => format!("{} {} in {so} of {}.", ground.edit.flag, wish(ground), count(all, "store")),
+    };
+    for (words, places) in [("Not written", not_written), ("Not known", not_known)] {
+        if !places.is_empty() {
+            told.push_str(&format!(" {words}: {}.", list_some(&places, 8)));
         }
-        several => format!("{} in some stores.", count(several.len(), "flag") + " are not as asked for"),
     }
+    told
 }
 
-fn negated(subject: &str) -> String {
-    match subject.split_once(" is ") {
-        Some((flag, state)) => format!("{flag} is not {state}"),
-        None => subject.replacen(" serves ", " does not serve ", 1),
-    }
+/// A filter copy that has not got the flag: it need not have it.
+pub fn is_left_out_by_filter(target: &TargetResult) -> bool {
+    matches!(target.outcome, Outcome::Missing) && target.chosen.is_filter_copy
 }
 
 /// What to type, or do, about a target that was not written.
@@ -234,10 +251,8 @@ pub fn next_step(outcome: &Outcome, ground: &Ground, again: &str) -> String {
         }
         Outcome::OverrideUnreadable(_) => "rc doctor tells more; a newer rc may be able to read it".to_owned(),
         Outcome::Tombstone { .. } => "nothing to do: no SDK serves a deleted flag".to_owned(),
-        Outcome::Missing => "a relay that reaches LaunchDarkly will bring it".to_owned(),
-        Outcome::NotInitialised { .. } => {
-            "a relay that reaches LaunchDarkly fills it; then the same command again".to_owned()
-        }
+        Outcome::Missing => format!("a relay that reaches LaunchDarkly brings it; then: {again}"),
+        Outcome::NotInitialised { .. } => format!("a relay that reaches LaunchDarkly fills it; then: {again}"),
         Outcome::Failed(StoreError::Forbidden { way_out, .. }) => harmless(way_out).into_owned(),
         Outcome::Failed(StoreError::ReadOnly { primary: Some(primary), .. }) => {
             format!("name its primary instead, {}, in REDIS_HOSTS", harmless(primary))
