@@ -11,6 +11,7 @@ mod flags;
 mod help;
 mod launchdarkly;
 mod log;
+mod readme;
 mod rehearsal;
 mod relay;
 mod replay;

@@ -135,7 +135,7 @@ fn records_that_relays_cannot_read() {
     let home = home(&[format!("REDIS_HOSTS=eu-1={}", redis.url()), format!("RELAY_URLS=eu-1={}", relay.url)]);
     doctor(home.path())
         .code(1)
-        .out("BAD  eu-1 ld:shop:production, search: on: is the text \"off\", not true or false. Relays answer 500")
+        .out("BAD  eu-1 ld:shop:production, search: \"on\" is the text \"off\", not true or false. Relays answer 500")
         .out("> rc update -p shop -e production -f search -s on|off --repair")
         .out("BAD  eu-1 ld:shop:production, refunds: is not a JSON object")
         .out("escaped surrogate pairs (\\ud83d\\ude00), of which relays make question marks: cheers")

@@ -375,6 +375,23 @@ fn a_dead_store_is_brought_up_to_date_later() {
 }
 
 #[test]
+fn what_ended_while_a_store_was_away_ends_there_later() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f tier --serve bronze").code(0);
+    let silver = shop.control().variation_id(&environment(), &flag("tier"), 1).unwrap();
+    shop.patched("tier", &[json!({"kind": "updateOffVariation", "variationId": silver})]);
+    shop.stores[1].freeze();
+    shop.rc("replay --on-conflict launchdarkly").code(5).out("given up");
+    shop.stores[1].thaw();
+    assert_eq!(shop.record(1, "tier")["offVariation"], 2);
+    shop.rc("replay").code(0).out("abandoned by anna");
+    assert_eq!(shop.override_(1, "tier").trim(), "");
+    assert_eq!(shop.record(1, "tier")["offVariation"], 0);
+    assert_eq!(shop.record(1, "tier")["version"], 30);
+    shop.rc("replay").code(0).out("Nothing is owed");
+}
+
+#[test]
 fn killed_while_the_patch_is_under_way_the_next_replay_finds_out() {
     let shop = Shop::new(|seed| seed);
     shop.rc("update -f checkout -f refunds -s off").code(0);

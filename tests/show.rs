@@ -87,7 +87,7 @@ fn a_damaged_record_is_explained_and_can_be_mended() {
     us.fill(shop::PREFIX, &[("bad", &shop::flag("bad", 5).text())]);
     let home = shop::home(&[("eu", &eu.url()), ("us", &us.url())]);
     let ran = rc(home.path(), "show bad").run().code(0);
-    let ran = ran.out("bad is DAMAGED in eu: on: is the text \"off\", not true or false.");
+    let ran = ran.out("bad is DAMAGED in eu: \"on\" is the text \"off\", not true or false.");
     let ran = ran.out("Relays on such a store answer 500 for ALL flags of shop/production");
     ran.out("rc update -p shop -e production -f bad -s off --repair");
     eu.fill(shop::PREFIX, &[("bad", r#"{"key":"bad","version":5,"rules":7}"#)]);

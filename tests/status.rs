@@ -277,7 +277,7 @@ fn damaged_records_and_files_are_named() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("checkout", "checkouT", 1)).unwrap();
     status(home.path())
-        .out("DAMAGED eu-1 ld:shop:production search: on: is the text \"off\", not true or false")
+        .out("DAMAGED eu-1 ld:shop:production search: \"on\" is the text \"off\", not true or false")
         .out("8 damaged records in eu-1 ld:shop:production: rc doctor names them all")
         .out("Relays there answer 500 for ALL flags of that environment.")
         .out(&format!("PLAYBACK {}, line 1: ", file.file_name().unwrap().to_string_lossy()));

@@ -100,6 +100,7 @@ pub fn without_settings(command: &Command, output: &Output) -> Option<Result<Exi
         Command::Completions(arguments) => Some(completions::run(arguments, output)),
         Command::Man(arguments) => Some(man::run(arguments, output)),
         Command::Help(arguments) => Some(help::run(arguments, output)),
+        Command::Drill(arguments) => Some(drill::run_alone(arguments, output)),
         Command::GenerateRelayConfig(arguments) => Some(relay_config::run(arguments)),
         _ => None,
     }
@@ -120,7 +121,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Log(arguments) => log::run(arguments, context).await,
         Command::Undo(arguments) => undo::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(arguments, context).await,
-        Command::Drill(arguments) => drill::run(arguments, context).await,
+        Command::Drill(arguments) => drill::run(&arguments, context.output).await,
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),
         Command::Help(arguments) => help::run(&arguments, context.output),

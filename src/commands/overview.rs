@@ -12,6 +12,7 @@ use crate::change::id::ChangeId;
 use crate::change::merge;
 use crate::change::merge::Said;
 use crate::change::merge::Standing;
+use crate::change::override_::Override;
 use crate::change::seen::Seen;
 use crate::change::state;
 use crate::change::target::Target;
@@ -173,9 +174,20 @@ async fn view<'o>(
     let wanted: Vec<FlagKey> = wanted.into_iter().collect();
     let views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden(&wanted)).await;
     let flags: Vec<FlagKey> = survey::flags(&views).into_iter().filter(|flag| scope.takes(flag)).collect();
-    let situations =
-        flags.into_iter().map(|flag| situation(surroundings, &views, &environment, flag, &filed)).collect::<Vec<_>>();
-    let situations = join_all(situations).await;
+    let flags: Vec<(FlagKey, Vec<(Chosen, Seen)>)> =
+        flags.into_iter().map(|flag| (flag.clone(), seen(&views, &environment, &flag))).collect();
+    let own = flags.iter().flat_map(|(_, seen)| seen).filter_map(|(_, seen)| seen.own());
+    let mut changes: BTreeSet<ChangeId> = own.flat_map(|own| own.changes.iter().copied()).collect();
+    changes.extend(filed.values().flatten().map(|filed| filed.file.change()));
+    let targets: Vec<&Target> =
+        views.iter().filter(|view| view.reading.is_ok()).map(|view| &view.chosen.target).collect();
+    let marks = survey::marks(&surroundings.stores, &targets, &changes).await;
+    let marks: BTreeMap<&Target, survey::Marks> = targets.into_iter().zip(marks).collect();
+    let situations = flags.into_iter().map(|(flag, seen)| {
+        let filed = filed.get(&flag).cloned().unwrap_or_default();
+        situation(flag, seen, filed, &marks)
+    });
+    let situations = situations.collect();
     EnvironmentView { environment, targets: Ok(views), told: choice.told, situations }
 }
 
@@ -200,40 +212,34 @@ pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
     file.intent.edits.iter().map(targets).collect()
 }
 
-async fn situation<'o>(
-    surroundings: &Surroundings,
-    views: &[TargetView],
-    environment: &Environment,
+/// What every target that answered holds of a flag.
+fn seen(views: &[TargetView], environment: &Environment, flag: &FlagKey) -> Vec<(Chosen, Seen)> {
+    let foreign = |read: &Result<Override, String>| {
+        read.as_ref().is_ok_and(|own| own.environment != *environment || own.flag != *flag)
+    };
+    let of_view = |view: &TargetView| {
+        let mut seen = survey::seen(view, flag)?;
+        if seen.override_.as_ref().is_some_and(foreign) {
+            seen.override_ = Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
+        }
+        Some((view.chosen.clone(), seen))
+    };
+    views.iter().filter_map(of_view).collect()
+}
+
+fn situation<'o>(
     flag: FlagKey,
-    filed: &BTreeMap<FlagKey, Vec<FiledEdit<'o>>>,
+    seen: Vec<(Chosen, Seen)>,
+    filed: Vec<FiledEdit<'o>>,
+    marks: &BTreeMap<&Target, survey::Marks>,
 ) -> Situation<'o> {
-    let filed = filed.get(&flag).cloned().unwrap_or_default();
-    let seen: Vec<(Chosen, Seen)> = views
+    let said: Vec<Said> = seen
         .iter()
-        .filter_map(|view| {
-            let mut seen = survey::seen(view, &flag)?;
-            let foreign = |read: &Result<crate::change::override_::Override, String>| {
-                read.as_ref().is_ok_and(|override_| override_.environment != *environment || override_.flag != flag)
-            };
-            if seen.override_.as_ref().is_some_and(foreign) {
-                seen.override_ =
-                    Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
-            }
-            Some((view.chosen.clone(), seen))
+        .map(|(chosen, seen)| {
+            let here = marks.get(&chosen.target).and_then(|marks| marks.get(&flag)).cloned().unwrap_or_default();
+            (chosen.target.clone(), seen.own().cloned(), here)
         })
         .collect();
-    let mut changes: BTreeSet<ChangeId> =
-        seen.iter().filter_map(|(_, seen)| seen.own()).flat_map(|own| own.changes.iter().copied()).collect();
-    changes.extend(filed.iter().map(|filed| filed.file.change()));
-    let changes: Vec<ChangeId> = changes.into_iter().collect();
-    let said = join_all(seen.iter().map(|(chosen, seen)| {
-        let (changes, flag) = (&changes, &flag);
-        async move {
-            let marks = survey::marks(&surroundings.stores, &chosen.target, changes, flag).await;
-            (chosen.target.clone(), seen.own().cloned(), marks)
-        }
-    }))
-    .await;
     let standing = merge::merged(&said);
     Situation { flag, seen, said, standing, filed }
 }

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::change::id::ChangeId;
 use crate::change::merge;
+use crate::change::merge::Said;
 use crate::change::merge::Standing;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
@@ -27,9 +28,6 @@ use crate::store::StoreError;
 
 /// The stores of this run, in the order in which they were named.
 pub type Stores = [Arc<dyn Store>];
-
-/// Ended marks, by change.
-type Ended = BTreeMap<ChangeId, Vec<EndedMark>>;
 
 /// What one target holds, or why that is not known.
 #[derive(Debug)]
@@ -104,41 +102,9 @@ pub fn flags(views: &[TargetView]) -> BTreeSet<FlagKey> {
         .collect()
 }
 
-/// What holds for one flag, over all targets: their overrides and the ended marks of the changes these are made of.
-///
-/// # Errors
-/// None: a target whose marks cannot be read counts with what it had told before.
-pub async fn standing(stores: &Stores, views: &[TargetView], flag: &FlagKey) -> Standing {
-    let overrides: Vec<(Target, Option<Override>)> = views
-        .iter()
-        .filter_map(|view| {
-            let stored = view.flag(flag)?.override_;
-            let parsed = stored.and_then(|stored| stored.parsed.ok());
-            Some((view.chosen.target.clone(), parsed))
-        })
-        .collect();
-    let changes: BTreeSet<ChangeId> = overrides
-        .iter()
-        .filter_map(|(_, override_)| override_.as_ref())
-        .flat_map(|found| found.changes.clone())
-        .collect();
-    if changes.is_empty() {
-        return Standing::None;
-    }
-    let changes: Vec<ChangeId> = changes.into_iter().collect();
-    let seen = join_all(overrides.into_iter().map(|(target, override_)| {
-        let changes = &changes;
-        async move {
-            let marks = marks(stores, &target, changes, flag).await;
-            (target, override_, marks)
-        }
-    }))
-    .await;
-    merge::merged(&seen)
-}
-
-/// What holds for every flag that any target overrides: as [`standing`], with one question to each target for all of
-/// them. An override that says it belongs to another flag or environment counts for nothing.
+/// What holds for every flag that any target overrides, with one question to each target for all of them. An override that
+/// says it belongs to another flag or environment counts for nothing; a target whose marks cannot be read counts with what
+/// it had told before.
 pub async fn standings(
     stores: &Stores,
     views: &[TargetView],
@@ -156,40 +122,42 @@ pub async fn standings(
         views.iter().filter(|view| view.reading.is_ok()).map(|view| (&view.chosen.target, overrides(view))).collect();
     let of_all = found.iter().flat_map(|(_, overrides)| overrides.values());
     let changes: BTreeSet<ChangeId> = of_all.flat_map(|override_| override_.changes.iter().copied()).collect();
-    if changes.is_empty() {
-        return BTreeMap::new();
-    }
-    let changes: Vec<ChangeId> = changes.into_iter().collect();
-    let ended = join_all(found.iter().map(|(target, _)| async {
-        match store_of(stores, target) {
-            Some(store) => store.ended(&target.prefix, &changes).await.unwrap_or_default(),
-            None => BTreeMap::new(),
-        }
-    }))
-    .await;
+    let targets: Vec<&Target> = found.iter().map(|(target, _)| *target).collect();
+    let marks = marks(stores, &targets, &changes).await;
     let flags: BTreeSet<&FlagKey> = found.iter().flat_map(|(_, overrides)| overrides.keys()).collect();
-    let said = |flag: &FlagKey| -> Vec<merge::Said> {
-        let of = |((target, overrides), ended): (&(&Target, BTreeMap<FlagKey, Override>), &Ended)| {
-            let marks = ended.iter().flat_map(|(change, marks)| marks.iter().map(|mark| (*change, mark.clone())));
-            let marks = marks.filter(|(_, mark)| mark.flag == *flag).collect();
-            ((*target).clone(), overrides.get(flag).cloned(), marks)
+    let said = |flag: &FlagKey| -> Vec<Said> {
+        let of = |((target, overrides), marks): (&(&Target, BTreeMap<FlagKey, Override>), &Marks)| {
+            ((*target).clone(), overrides.get(flag).cloned(), marks.get(flag).cloned().unwrap_or_default())
         };
-        found.iter().zip(&ended).map(of).collect()
+        found.iter().zip(&marks).map(of).collect()
     };
     flags.into_iter().map(|flag| (flag.clone(), merge::merged(&said(flag)))).collect()
 }
 
-/// The ended marks of `changes` for one flag in one target.
-pub async fn marks(
-    stores: &Stores,
-    target: &Target,
-    changes: &[ChangeId],
-    flag: &FlagKey,
-) -> Vec<(ChangeId, EndedMark)> {
-    let Some(store) = store_of(stores, target) else { return Vec::new() };
-    let ended = store.ended(&target.prefix, changes).await.unwrap_or_default();
-    let marks = ended.into_iter().flat_map(|(change, marks)| marks.into_iter().map(move |mark| (change, mark)));
-    marks.filter(|(_, mark)| mark.flag == *flag).collect()
+/// Ended marks by flag, each with the change that it stands under.
+pub type Marks = BTreeMap<FlagKey, Vec<(ChangeId, EndedMark)>>;
+
+/// The ended marks of `changes` in each of `targets`, in the same order, with one question to each. A target that does
+/// not answer has none.
+pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<ChangeId>) -> Vec<Marks> {
+    if changes.is_empty() {
+        return targets.iter().map(|_| Marks::new()).collect();
+    }
+    let changes: Vec<ChangeId> = changes.iter().copied().collect();
+    join_all(targets.iter().map(|target| async {
+        let ended = match store_of(stores, target) {
+            Some(store) => store.ended(&target.prefix, &changes).await.unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let mut by_flag = Marks::new();
+        for (change, mark) in
+            ended.into_iter().flat_map(|(change, marks)| marks.into_iter().map(move |mark| (change, mark)))
+        {
+            by_flag.entry(mark.flag.clone()).or_default().push((change, mark));
+        }
+        by_flag
+    }))
+    .await
 }
 
 /// What a target holds of one flag, as `change/` takes it; `None` where it could not be read.

@@ -218,8 +218,8 @@ mod tests {
         assert_eq!(version(r#"{"on":false,"version":42.0}"#, 0), r#"{"on":false,"version":42.0}"#);
         assert_eq!(version(r#"{"on":true}"#, 1), r#"{"on":false,"version":1}"#);
         assert_eq!(version(r#"{"version":-5}"#, 1), r#"{"version":1}"#);
-        assert!(version(r#"{"version":9007199254740991}"#, 1).starts_with("\"version\" would be 9007199254740992"));
-        assert!(version(r#"{"version":1e300}"#, u64::MAX).starts_with("\"version\" would be"));
+        assert!(version(r#"{"version":9007199254740991}"#, 1).starts_with(r#""version" would be 9007199254740992"#));
+        assert!(version(r#"{"version":1e300}"#, u64::MAX).starts_with(r#""version" would be"#));
     }
 
     #[test]

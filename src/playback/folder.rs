@@ -1,22 +1,16 @@
 //! The folder of changes: recording a new one, reading what is there, finding one, moving what is replayed.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::event::Event;
-use crate::change::id::ChangeId;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::playback::change_file;
 use crate::playback::change_file::ChangeFile;
 use crate::playback::contents::Contents;
-use crate::playback::contents::Glimpse;
-use crate::playback::contents::NotUnderstood;
 use crate::playback::contents::Tail;
 use crate::playback::disk::Disk;
 use crate::playback::disk::DiskFile;
@@ -25,6 +19,11 @@ use crate::playback::format;
 use crate::playback::format::Intent;
 use crate::playback::format::PLAYBACK_FORMAT;
 use crate::playback::line;
+use crate::playback::loaded;
+use crate::playback::loaded::Damage;
+use crate::playback::loaded::Loaded;
+use crate::playback::loaded::LoadedFile;
+use crate::playback::loaded::Read;
 use crate::playback::lock;
 use crate::playback::lock::ReplayGuard;
 use crate::playback::name;
@@ -60,78 +59,6 @@ impl Place {
 #[derive(Debug, Clone)]
 pub struct Playback {
     place: Place,
-}
-
-/// One change, as its file tells it.
-#[derive(Debug, Clone)]
-pub struct LoadedFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What was decided.
-    pub intent: Intent,
-    /// What came of it, in the order in which it was written down.
-    pub events: Vec<Event>,
-    /// The beginning of a write that never ended, to be shown. It means nothing.
-    pub torn: Option<String>,
-    /// Whether it is in `playback/replayed/`: LaunchDarkly has it.
-    pub replayed: bool,
-    /// Whether events can be added: not where it is damaged, or newer than this program.
-    pub writable: bool,
-    /// Its format, where that is newer than [`PLAYBACK_FORMAT`].
-    pub newer: Option<u32>,
-    /// Lines of a newer format that this program does not understand.
-    pub not_understood: Vec<NotUnderstood>,
-}
-
-impl LoadedFile {
-    /// The id of the change.
-    pub fn change(&self) -> ChangeId {
-        self.intent.change.id
-    }
-}
-
-/// A file that is not, or not surely, what was written, or that this program cannot read.
-#[derive(Debug, Clone)]
-pub struct Damage {
-    /// Which file.
-    pub file: PathBuf,
-    /// The line where reading stopped, counted from 1; `None` for the file as a whole.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub problem: String,
-    /// What stands before that line, if the intent does: to be shown, and not written to.
-    pub readable: Option<Box<LoadedFile>>,
-    /// What can be told of an intent in a newer format.
-    pub glimpse: Option<Glimpse>,
-}
-
-/// A file whose first line never ended: no store was written for it. (Or another `rc` is writing it at this moment.)
-#[derive(Debug, Clone)]
-pub struct Unfinished {
-    /// Which file. Nobody needs it.
-    pub file: PathBuf,
-    /// The beginning of its text; empty where nothing came to the disk.
-    pub torn: String,
-}
-
-/// What is in a playback folder.
-#[derive(Debug, Clone, Default)]
-pub struct Loaded {
-    /// The changes, in the order of their ids: by the clocks of those who made them, for display.
-    pub files: Vec<LoadedFile>,
-    /// Files that are damaged or in a newer format that does not let itself be read.
-    pub damaged: Vec<Damage>,
-    /// Changes that were never written down to the end.
-    pub unfinished: Vec<Unfinished>,
-    /// How many replayed files were not read, beyond the limit of 10,000.
-    pub left_out: usize,
-}
-
-/// What one file turned out to be.
-enum Read {
-    Whole(Box<LoadedFile>),
-    Damaged(Damage),
-    Unfinished(Unfinished),
 }
 
 impl Playback {
@@ -293,7 +220,7 @@ impl Playback {
             (last, damaged) => {
                 let damaged = damaged.and_then(|damage| damage.readable).map(|file| *file);
                 let all = found.into_iter().chain(last).chain(damaged);
-                let candidates = all.take(CANDIDATES_MAX).map(|file| candidate(&file)).collect();
+                let candidates = all.take(CANDIDATES_MAX).map(|file| loaded::candidate(&file)).collect();
                 Err(PlaybackError::Ambiguous { digits, folder, candidates })
             }
         }
@@ -347,7 +274,7 @@ impl Playback {
             return Some(whole("it is not a regular file".to_owned()));
         }
         match self.place.disk.read(path, FILE_LENGTH_MAX) {
-            Ok(bytes) => Some(classify(path, replayed, Contents::read(&bytes))),
+            Ok(bytes) => Some(loaded::classify(path, replayed, Contents::read(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(whole(format!("it cannot be read: {error}"))),
         }
@@ -374,100 +301,8 @@ fn intent_line(intent: &Intent) -> Result<(String, line::Sum), PlaybackError> {
     Ok((line, sum))
 }
 
-fn classify(path: &Path, replayed: bool, contents: Contents) -> Read {
-    let writable = contents.problem.is_none() && contents.newer.is_none();
-    let file = contents.intent.map(|intent| {
-        Box::new(LoadedFile {
-            path: path.to_owned(),
-            intent,
-            events: contents.events,
-            torn: contents.torn.clone(),
-            replayed,
-            writable,
-            newer: contents.newer,
-            not_understood: contents.not_understood,
-        })
-    });
-    match (contents.problem, file) {
-        (None, Some(file)) => Read::Whole(file),
-        (None, None) => Read::Unfinished(Unfinished { file: path.to_owned(), torn: contents.torn.unwrap_or_default() }),
-        (Some(problem), readable) => Read::Damaged(Damage {
-            file: path.to_owned(),
-            line: Some(problem.line),
-            problem: problem.told,
-            readable,
-            glimpse: contents.glimpse,
-        }),
-    }
-}
-
 /// Whether the name of a change's file ends with these digits of its id.
 fn name_ends_with(file: &Path, digits: &str) -> bool {
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     stem.rsplit('-').next().is_some_and(|end| end.ends_with(digits))
-}
-
-fn candidate(file: &LoadedFile) -> String {
-    let edits = &file.intent.change.edits;
-    let subject = match edits.as_slice() {
-        [edit] => edit.flag.to_string(),
-        _ => format!("{} flags", edits.len()),
-    };
-    let motive = &file.intent.change.motive;
-    format!("{} ({subject}, {} {})", file.change(), motive.actor, motive.at)
-}
-
-impl Loaded {
-    fn of(reads: Vec<Read>) -> Self {
-        let mut loaded = Self::default();
-        let mut files: BTreeMap<ChangeId, LoadedFile> = BTreeMap::new();
-        for read in reads {
-            match read {
-                Read::Unfinished(unfinished) => loaded.unfinished.push(unfinished),
-                Read::Damaged(damage) => loaded.damaged.push(damage),
-                Read::Whole(file) => match files.entry(file.change()) {
-                    Entry::Vacant(place) => {
-                        place.insert(*file);
-                    }
-                    Entry::Occupied(mut place) => match fuller(place.get(), &file) {
-                        Some(Fuller::First) => {}
-                        Some(Fuller::Second) => {
-                            place.insert(*file);
-                        }
-                        None => loaded.damaged.push(contradiction(place.get(), *file)),
-                    },
-                },
-            }
-        }
-        loaded.files = files.into_values().collect();
-        loaded
-    }
-}
-
-enum Fuller {
-    First,
-    Second,
-}
-
-/// Which of two files of the same change tells the whole story, if one of them does: somebody has made a copy, or
-/// restored one beside the file that was moved. Where they are alike, the second: it may be the replayed one.
-fn fuller(first: &LoadedFile, second: &LoadedFile) -> Option<Fuller> {
-    if first.intent != second.intent {
-        return None;
-    }
-    if second.events.starts_with(&first.events) {
-        return Some(Fuller::Second);
-    }
-    first.events.starts_with(&second.events).then_some(Fuller::First)
-}
-
-fn contradiction(first: &LoadedFile, mut second: LoadedFile) -> Damage {
-    second.writable = false;
-    Damage {
-        file: second.path.clone(),
-        line: None,
-        problem: format!("it tells of the same change as {}, and otherwise", first.path.display()),
-        readable: Some(Box::new(second)),
-        glimpse: None,
-    }
 }

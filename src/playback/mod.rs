@@ -14,9 +14,21 @@ mod error;
 mod folder;
 mod format;
 mod line;
+mod loaded;
 mod lock;
 mod name;
 mod writing;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod frozen_disk;
+#[cfg(test)]
+mod samples;
 
 pub use change_file::ChangeFile;
 pub use change_file::Syncing;
@@ -29,14 +41,14 @@ pub use disk::DiskFile;
 pub use disk::Listed;
 pub use disk::RealDisk;
 pub use error::PlaybackError;
-pub use folder::Damage;
-pub use folder::Loaded;
-pub use folder::LoadedFile;
 pub use folder::Playback;
-pub use folder::Unfinished;
 pub use format::EditIntent;
 pub use format::Intent;
 pub use format::OutageNote;
 pub use format::PLAYBACK_FORMAT;
 pub use format::TargetIntent;
+pub use loaded::Damage;
+pub use loaded::Loaded;
+pub use loaded::LoadedFile;
+pub use loaded::Unfinished;
 pub use lock::ReplayGuard;

@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use super::Context;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::error::Kind;
@@ -41,17 +40,31 @@ pub struct Arguments {
     pub keep: bool,
 }
 
+/// Runs it outside of any runtime, as `rc` does: no settings are read for it, so it works beside a broken `.env` too.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_alone(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Other, "the runtime did not start").cause(error.to_string()))?;
+    let ended = runtime.block_on(run(arguments, output));
+    runtime.shutdown_background();
+    ended
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// Where the machine has no place for it (no temporary folder, no port), where it is interrupted, or where what it
 /// started does not end.
-pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+pub async fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let interrupted = interruption().map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
     tokio::select! {
         // All that was started ends as its owner goes: server, LaunchDarkly, folder.
         name = interrupted => Err(Failure::new(Kind::Other, format!("the rehearsal was ended by {name}"))),
-        ended = rehearse(&arguments, context.output) => ended,
+        ended = rehearse(arguments, output) => ended,
     }
 }
 

@@ -245,8 +245,8 @@ pub fn opening(stage: &Stage) -> String {
         vec!["A rehearsal of an outage. Nothing of yours is read or changed.".to_owned(), table.to_string()];
     if stage.redis_version().is_none() {
         lines.push(
-            "With a flag file nothing has prefixes, nothing says that the store was filled, and SDKs that watch the\n\
-             file see a change at once. To rehearse with Redis, install redis-server."
+            "With a flag file nothing has prefixes, nothing says that the store was filled, and SDKs that watch\n\
+             the file see a change at once. To rehearse with Redis, install redis-server."
                 .to_owned(),
         );
     }

@@ -1,6 +1,7 @@
 //! What the rehearsal plays on: a simulated LaunchDarkly, a store that a relay would have filled, and two operators with
 //! homes of their own. Everything is in one temporary folder and ends with it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -209,8 +210,9 @@ impl Stage {
         Ok(written)
     }
 
-    /// The flags that were patched through LaunchDarkly's API since `number`, in order, with how often: `checkout 1`.
-    pub fn patched_since(&self, number: u64) -> String {
+    /// The flags that were patched through LaunchDarkly's API since `number`, with how often where that is more than
+    /// once: `checkout, refunds x2`.
+    pub fn patched_since(&self, number: u64) -> Vec<String> {
         let received = self.control().received();
         let patches = received.iter().filter(|request| {
             request.number >= number
@@ -218,12 +220,13 @@ impl Stage {
                 && request.status == Some(200)
                 && !request.path.contains("dryRun")
         });
-        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        let mut counts = BTreeMap::<String, usize>::new();
         for patch in patches {
             let path = patch.path.split('?').next().unwrap_or_default();
             *counts.entry(path.rsplit('/').next().unwrap_or_default().to_owned()).or_default() += 1;
         }
-        listed(counts.into_iter().map(|(flag, count)| format!("{flag} {count}")))
+        let often = |count| if count > 1 { format!(" x{count}") } else { String::new() };
+        counts.into_iter().map(|(flag, count)| format!("{flag}{}", often(count))).collect()
     }
 
     /// The number that LaunchDarkly's next request will have.

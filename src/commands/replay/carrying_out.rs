@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::change::event::Happened;
+use crate::change::override_::EndedMark;
 use crate::change::override_::Ending;
 use crate::change::override_::OverrideState;
 use crate::commands::Context;
@@ -29,6 +30,7 @@ use crate::commands::replay::stores::Word;
 use crate::commands::replay::words;
 use crate::commands::survey::Stores;
 use crate::error::Failure;
+use crate::flag::instruction::Instruction;
 use crate::launchdarkly::Client;
 use crate::launchdarkly::client::PatchOptions;
 use crate::playback::PlaybackError;
@@ -54,6 +56,8 @@ pub struct Means<'m> {
     pub read_at: Instant,
     /// Whether somebody was asked since.
     pub asked: bool,
+    /// Whether approvals are to be asked for.
+    pub request_approval: bool,
 }
 
 /// Does it all, and tells what came of it.
@@ -132,23 +136,32 @@ async fn one_flag(
         Err(left) => return Outcome::Left(left),
     };
     if approval {
-        return match sending.request_approval(means.client).await {
-            Ok(approval) => Outcome::Requested(approval),
-            Err(error) => Outcome::Left(Left::failed(error.into())),
-        };
+        return request_approval(one, &sending.instructions, means).await;
     }
     let limit = if means.asked { Duration::from_secs(5) } else { FRESH };
     let stale = means.read_at.elapsed() > limit;
     match sending.send(means.client, files, means.options, stale).await {
         Sent::Shown { version, more } => Outcome::Replayed { version, more },
         Sent::Left(left) => Outcome::Left(left),
-        Sent::NeedsApproval => {
-            Outcome::Left(Left::undecided("needs an approval", words::command(&one.item, "--request-approval")))
-        }
+        // LaunchDarkly's settings did not say so beforehand.
+        Sent::NeedsApproval => match (&one.step, means.request_approval) {
+            (Step::Send(instructions), true) => request_approval(one, instructions, means).await,
+            _ => Outcome::Left(Left::undecided("needs an approval", words::command(&one.item, "--request-approval"))),
+        },
         Sent::Stop(failure) => {
             *stopped = Some(failure.clone());
             Outcome::Left(Left::failed(failure))
         }
+    }
+}
+
+async fn request_approval(one: &Decided, instructions: &[Instruction], means: &Means<'_>) -> Outcome {
+    match Sending::new(&one.item, instructions.to_vec()) {
+        Err(left) => Outcome::Left(left),
+        Ok(sending) => match sending.request_approval(means.client).await {
+            Ok(approval) => Outcome::Requested(approval),
+            Err(error) => Outcome::Left(Left::failed(error.into())),
+        },
     }
 }
 
@@ -325,6 +338,41 @@ pub async fn settle_replayed(
         all.extend(done);
     }
     all
+}
+
+/// Ends overrides in the stores that did not answer when they ended elsewhere.
+pub async fn end_leftovers(
+    leftovers: &[(Matter, EndedMark)],
+    stores: &Stores,
+    evidence: &Evidence,
+    files: &mut Files<'_>,
+    context: &Context<'_>,
+) -> Vec<Done> {
+    let outcome = |mark: &EndedMark| match (mark.ending, mark.version) {
+        // LaunchDarkly has it: the record from before it must not come back.
+        (Ending::Settled, Some(version)) => Outcome::Before { version },
+        (Ending::Settled, None) => Outcome::Nothing,
+        (ending, _) => Outcome::Abandoned { why: format!("it was {ending} by {}", mark.actor.user) },
+    };
+    let outcomes: Vec<Outcome> = leftovers.iter().map(|(_, mark)| outcome(mark)).collect();
+    let tellings: Vec<Telling<'_>> = leftovers
+        .iter()
+        .zip(&outcomes)
+        .filter_map(|((matter, mark), outcome)| {
+            let word = match word(outcome, matter, evidence)? {
+                Word::Over(_) => Word::Over(mark.ending),
+                word => word,
+            };
+            Some(Telling { matter, sent: &matter.override_, word })
+        })
+        .collect();
+    let told = stores::tell(stores, files, &context.settings.actor, &tellings).await;
+    leftovers
+        .iter()
+        .zip(outcomes)
+        .zip(told)
+        .map(|(((matter, _), outcome), stores)| Done::new(matter, None, outcome, stores))
+        .collect()
 }
 
 /// Shows what LaunchDarkly says to it, without doing anything.

@@ -22,7 +22,6 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use super::Context;
-use super::motive::MotiveArguments;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -91,10 +90,6 @@ pub struct Arguments {
     /// Send also where that breaks a change scheduled in LaunchDarkly
     #[arg(long)]
     pub break_scheduled: bool,
-
-    /// Why.
-    #[command(flatten)]
-    pub motive: MotiveArguments,
 }
 
 /// The most flags that are named in a sentence.
@@ -149,7 +144,8 @@ impl Run<'_> {
     async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
         let client = self.client(&owed, waits)?;
         let read_at = Instant::now();
-        let matters: Vec<&Matter> = owed.owed.iter().chain(&owed.replayed).collect();
+        let leftovers = owed.leftovers.iter().map(|(matter, _)| matter);
+        let matters: Vec<&Matter> = owed.owed.iter().chain(&owed.replayed).chain(leftovers).collect();
         files.prepare(self.loaded, &matters)?;
         let subjects: Vec<Subject> = matters.iter().map(|matter| matter.subject.clone()).collect();
         let (decided, strays, evidence) = match &client {
@@ -174,12 +170,14 @@ impl Run<'_> {
         if let Some(client) = &client {
             let options = self.options();
             let asked = self.context.prompter.can_ask();
-            let means = Means { client, stores, evidence: &evidence, options, read_at, asked };
+            let request_approval = self.arguments.request_approval;
+            let means = Means { client, stores, evidence: &evidence, options, read_at, asked, request_approval };
             done = carrying_out::carry_out(decided, &means, files, self.context).await;
         }
         self.wait_for_evidence(&mut done, &evidence, files).await;
         let replayed = carrying_out::settle_replayed(&owed.replayed, stores, &evidence, files, self.context).await;
         done.extend(replayed);
+        done.extend(carrying_out::end_leftovers(&owed.leftovers, stores, &evidence, files, self.context).await);
         Ok(Report { done, strays, ..Report::default() })
     }
 

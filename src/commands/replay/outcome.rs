@@ -107,8 +107,8 @@ impl Done {
         match &self.outcome {
             Outcome::Left(Left { failure: Some(failure), .. }) => failure.exit_code(),
             Outcome::Left(_) | Outcome::Requested(_) => ExitCode::Owed,
-            // An override that waits for its evidence changes nothing, so a silent store is no failure of this run.
-            Outcome::Before { .. } => ExitCode::Done,
+            // An override that waits for its evidence changes nothing; that a store is silent is told by itself.
+            Outcome::Before { .. } if !self.stores.values().any(|came| matches!(came, Came::Not(_))) => ExitCode::Done,
             _ if self.behind().next().is_some() => ExitCode::Partly,
             _ => ExitCode::Done,
         }

@@ -94,6 +94,8 @@ pub struct Owed {
     pub owed: Vec<Matter>,
     /// LaunchDarkly has accepted these; they wait for its own data path, or for a store that did not answer then.
     pub replayed: Vec<Matter>,
+    /// These ended elsewhere while the store that still has them did not answer: with how they ended.
+    pub leftovers: Vec<(Matter, EndedMark)>,
     /// Edits without an override.
     pub strays: Vec<Stray>,
     /// Overrides that cannot be read: which flag, where, what is wrong.
@@ -145,6 +147,12 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         match override_.state {
             OverrideState::Replayed { .. } => owed.replayed.push(matter),
             OverrideState::InForce | OverrideState::AwaitingApproval { .. } => owed.owed.push(matter),
+        }
+    }
+    if let Standing::Ended(mark) = &situation.standing {
+        let own = situation.seen.iter().filter_map(|(_, seen)| seen.own());
+        if let Some(left) = own.max_by_key(|own| own.revision) {
+            owed.leftovers.push((matter(left.clone(), false, &[]), mark.clone()));
         }
     }
     let (alone, others): (Vec<FiledEdit<'_>>, Vec<_>) =

@@ -111,7 +111,7 @@ pub struct Left {
     /// What to type, or where to look.
     pub next: Option<String>,
     /// A failure, where it is one and not a matter of decision.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// Whether a reviewer is waited for.
     pub waits: bool,
 }
@@ -125,7 +125,7 @@ impl Left {
     /// Since something failed.
     pub fn failed(failure: Failure) -> Self {
         let (why, next) = (failure.message.clone(), failure.hints.first().cloned());
-        Self { why, next, failure: Some(failure), waits: false }
+        Self { why, next, failure: Some(Box::new(failure)), waits: false }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::change::event::EditIndex;
 use crate::change::event::Event;
 use crate::change::event::Happened;
 use crate::change::id::ChangeId;
+use crate::change::merge::Standing;
 use crate::change::override_::Override;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
@@ -243,7 +244,8 @@ impl Run<'_> {
                 self.came_to(place, target, outcome);
                 continue;
             }
-            let standing = survey::standing(self.means.stores, &views, &situation.flag).await;
+            let mut standings = survey::standings(self.means.stores, &views, wanted.environment).await;
+            let standing = standings.remove(&situation.flag).unwrap_or(Standing::None);
             match undo::undo(self.means.by, &target, &seen, &standing) {
                 PutBack::Write(write) => writes.entry(place).or_default().push(*write),
                 other => {

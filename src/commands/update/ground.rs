@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 
 use crate::change::edit::Edit;
 use crate::change::merge::Standing;
-use crate::change::seen::Seen;
 use crate::change::target::Target;
 use crate::change::update::EditPlan;
 use crate::commands::Context;
@@ -67,19 +66,22 @@ pub async fn read(
 
 /// What each edit stands on: the targets that answered and that relays do not take for empty.
 pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit>) -> Vec<Ground> {
-    let of_edit = |edit: Edit| async move {
+    let standings = views.iter().map(|(environment, views)| async move {
+        (environment, survey::standings(&surroundings.stores, views, environment).await)
+    });
+    let mut standings: BTreeMap<&Environment, BTreeMap<FlagKey, Standing>> =
+        join_all(standings).await.into_iter().collect();
+    let ground = |edit: Edit| {
         let views = views.get(&edit.environment).map(Vec::as_slice).unwrap_or_default();
-        let seen: Vec<(Chosen, Seen)> = views
+        let seen = views
             .iter()
             .filter(|view| unusable(view).is_none())
             .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.flag)?)))
             .collect();
-        let overridden = seen.iter().any(|(_, seen)| seen.own().is_some());
-        let standing =
-            if overridden { survey::standing(&surroundings.stores, views, &edit.flag).await } else { Standing::None };
-        Ground { edit, standing, seen }
+        let known = standings.get_mut(&edit.environment).and_then(|standings| standings.remove(&edit.flag));
+        Ground { standing: known.unwrap_or(Standing::None), seen, edit }
     };
-    join_all(edits.into_iter().map(of_edit)).await
+    edits.into_iter().map(ground).collect()
 }
 
 /// Why a target cannot be used whatever it holds of a flag; `None` if it can.

@@ -343,6 +343,10 @@ impl Store for FileStore {
         self.files.shown()
     }
 
+    fn has_prefixes(&self) -> bool {
+        false
+    }
+
     fn read<'a>(&'a self, prefix: &'a str, flags: &'a [FlagKey]) -> BoxFuture<'a, Result<Reading, StoreError>> {
         let (wanted, files) = (flags.to_vec(), self.files.clone());
         let work = move |content: &Content| {

@@ -32,11 +32,17 @@ use crate::store::redis::address::RedisAddress;
 /// that is lost that way would be `unknown` for no reason.
 const KEPT_AT_MOST: Duration = Duration::from_secs(5);
 
+/// A server that let a deadline pass is not waited for again so soon: what is read in several steps from a dead server
+/// costs one deadline, not one for each step.
+const TAKEN_FOR_DEAD: Duration = Duration::from_secs(5);
+
 /// The connections to one server.
 pub(super) struct Connections {
     address: RedisAddress,
     options: RedisOptions,
     kept: Mutex<Option<Kept>>,
+    /// When a deadline passed last, and what was said then.
+    silent: Mutex<Option<(Instant, String)>>,
 }
 
 struct Kept {
@@ -69,7 +75,7 @@ impl Lost {
 
 impl Connections {
     pub(super) fn new(address: RedisAddress, options: RedisOptions) -> Self {
-        Self { address, options, kept: Mutex::new(None) }
+        Self { address, options, kept: Mutex::new(None), silent: Mutex::new(None) }
     }
 
     pub(super) fn address(&self) -> &RedisAddress {
@@ -128,9 +134,16 @@ impl Connections {
             }
             Err(failed) => {
                 self.forget().await;
+                if matches!(failed, Failed::TooLate(_)) {
+                    self.fell_silent(&failed.words()).await;
+                }
                 Err(failed.lost())
             }
         }
+    }
+
+    async fn fell_silent(&self, problem: &str) {
+        *self.silent.lock().await = Some((Instant::now(), problem.to_owned()));
     }
 
     async fn forget(&self) {
@@ -138,15 +151,21 @@ impl Connections {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
-        let deadline = self.options.deadlines.connect;
-        match tokio::time::timeout(deadline, self.connect_and_log_in()).await {
-            Ok(connected) => connected,
-            // A server that expects no TLS says nothing to its greeting.
-            Err(_) if matches!(self.address.place(), Place::Tcp { tls: true, .. }) => {
-                Err(self.unreachable(format!("{} (does it speak TLS on this port?)", too_late(deadline))))
-            }
-            Err(_) => Err(self.unreachable(too_late(deadline))),
+        if let Some((at, problem)) = &*self.silent.lock().await
+            && at.elapsed() < TAKEN_FOR_DEAD
+        {
+            return Err(self.unreachable(problem.clone()));
         }
+        let deadline = self.options.deadlines.connect;
+        if let Ok(connected) = tokio::time::timeout(deadline, self.connect_and_log_in()).await {
+            return connected;
+        }
+        // A server that expects no TLS says nothing to its greeting.
+        let tls = matches!(self.address.place(), Place::Tcp { tls: true, .. });
+        let hint = if tls { " (does it speak TLS on this port?)" } else { "" };
+        let problem = format!("{}{hint}", too_late(deadline));
+        self.fell_silent(&problem).await;
+        Err(self.unreachable(problem))
     }
 
     async fn connect_and_log_in(&self) -> Result<MultiplexedConnection, StoreError> {
@@ -259,11 +278,15 @@ enum Failed {
 }
 
 impl Failed {
-    fn lost(self) -> Lost {
+    fn words(&self) -> String {
         match self {
-            Failed::Broken(problem) => Lost { problem },
-            Failed::TooLate(deadline) => Lost { problem: too_late(deadline) },
+            Failed::Broken(problem) => problem.clone(),
+            Failed::TooLate(deadline) => too_late(*deadline),
         }
+    }
+
+    fn lost(self) -> Lost {
+        Lost { problem: self.words() }
     }
 }
 

@@ -33,7 +33,7 @@ const AT_ONCE_MAX: u64 = 2_000;
 const FIELDS_MAX: usize = 200_000;
 
 /// The most steps of a search for prefixes: some ten million keys.
-const PREFIX_STEPS_MAX: usize = 20_000;
+const PREFIX_STEPS_MAX: usize = 5_000;
 
 /// The most prefixes that are listed.
 const PREFIXES_MAX: usize = 2_000;

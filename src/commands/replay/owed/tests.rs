@@ -148,3 +148,12 @@ fn a_damaged_override_is_told() {
     let owed = taken(seen, Vec::new(), &[], &[]);
     assert_eq!(owed.unreadable.len(), 1);
 }
+
+#[test]
+fn what_ended_elsewhere_is_left_over_here() {
+    let seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), Some(&in_force()));
+    let mark = sample::mark(Ending::Abandoned, 1);
+    let owed = taken(seen, vec![(sample::change(1), mark.clone())], &[], &[]);
+    assert!(owed.owed.is_empty());
+    assert_eq!(owed.leftovers[0].1, mark);
+}
