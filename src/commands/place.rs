@@ -101,6 +101,7 @@ impl Surroundings {
         }
         match self.prefixes.get(store.label()) {
             Some(Ok(found)) => Prefixes::Found(found.clone()),
+            Some(Err(StoreError::Unreachable { .. })) => Prefixes::Silent,
             _ => Prefixes::NotKnown,
         }
     }

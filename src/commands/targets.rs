@@ -25,7 +25,9 @@ pub enum Prefixes {
     None,
     /// These were found.
     Found(Vec<PrefixFound>),
-    /// The store did not answer, or does not let us look.
+    /// The store did not answer.
+    Silent,
+    /// The store does not let us look.
     NotKnown,
 }
 
@@ -118,6 +120,12 @@ pub fn choose(environment: &Environment, evidence: &Evidence) -> Result<Choice, 
         }
     }
     let conventional = conventional(environment);
+    if evidence.stores.values().all(|prefixes| matches!(prefixes, Prefixes::None | Prefixes::Silent)) {
+        // Nobody answered, so nothing can be written; but what the operator decided can be written down, and finished
+        // with --resume when a store answers and says which prefix it is.
+        let told = format!("no store answered: taking {conventional} for {environment}, by convention");
+        return Ok(Choice { targets: spread(&[conventional], evidence), told: Some(told) });
+    }
     let found = found(evidence);
     if found.contains_key(conventional.as_str()) {
         return Ok(Choice { targets: spread(&[conventional], evidence), told: None });
@@ -191,7 +199,7 @@ fn spread(full: &[String], evidence: &Evidence) -> Vec<Chosen> {
             let there: BTreeSet<&str> = match prefixes {
                 Prefixes::Found(found) => found.iter().map(|found| found.prefix.as_str()).collect(),
                 // A store that did not answer gets what relays say it has, so that the report names it.
-                Prefixes::NotKnown => claimed.clone(),
+                Prefixes::Silent | Prefixes::NotKnown => claimed.clone(),
                 Prefixes::None => BTreeSet::new(),
             };
             let copies = there.into_iter().filter(|prefix| is_filter_copy_of(prefix, full));
@@ -316,6 +324,18 @@ mod tests {
         assert!(choice.told.unwrap().contains("launchdarkly"));
         assert!(choose(&environment(), &stores(&[("a", &["ld:shop:staging"])])).is_err());
         assert!(choose(&environment(), &stores(&[("a", &["launchdarkly", "other"])])).is_err());
+    }
+
+    #[test]
+    fn where_nobody_answers_the_convention_holds() {
+        let mut evidence = Evidence::default();
+        evidence.stores.insert("a".to_owned(), Prefixes::Silent);
+        evidence.stores.insert("b".to_owned(), Prefixes::Silent);
+        let choice = choose(&environment(), &evidence).unwrap();
+        assert_eq!(shown(&choice), ["a ld:shop:production", "b ld:shop:production"]);
+        assert!(choice.told.unwrap().contains("no store answered"));
+        evidence.stores.insert("b".to_owned(), Prefixes::NotKnown);
+        assert!(choose(&environment(), &evidence).is_err(), "one that does not let us look may be made to");
     }
 
     #[test]

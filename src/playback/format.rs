@@ -350,7 +350,7 @@ mod tests {
         ] {
             let other = payload.replacen(from, to, 1);
             assert_ne!(other, payload, "{from}");
-            assert_eq!(decode_intent(&other).unwrap() == intent, false, "{from}");
+            assert_ne!(decode_intent(&other).unwrap(), intent, "{from}");
             assert_eq!(reads_back(&other, &intent), Ok(false), "{from}");
         }
         assert!(reads_back("{}", &intent).is_err());

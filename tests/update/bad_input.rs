@@ -175,8 +175,10 @@ fn all_hosts_down() {
     for server in &mut stage.servers {
         server.kill();
     }
-    let ran = stage.run(OFF).code(7).nowhere("DONE");
-    println!("{ran}");
+    let ran = stage.run(OFF).code(7).nowhere("\nDONE");
+    ran.out("NOT DONE: checkout was not written in eu-1 and us-1").err("no store answered");
+    let lines = stage.only_file();
+    assert!(lines.contains("\"refused\""), "{lines}");
     for (place, server) in stage.servers.iter_mut().enumerate() {
         server.restart();
         if place == 0 {

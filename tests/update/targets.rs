@@ -115,5 +115,5 @@ fn addresses() {
     Rc::new().home(folder.path()).line(OFF).run().code(3).err("holds any flags");
     let folder = home("REDIS_HOSTS=no-such-host.invalid\n");
     let ran = Rc::new().home(folder.path()).line(OFF).run().code(7);
-    ran.err("no-such-host.invalid");
+    ran.out("no-such-host.invalid:6379 could not be found").err("no store answered");
 }
