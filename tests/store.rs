@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use relay_commander::store::Deadlines;
 use relay_commander::store::Store;
-use relay_commander::store::fan_out::on_all;
 use relay_commander::store::redis::RedisAddress;
 use relay_commander::store::redis::RedisOptions;
 use relay_commander::store::redis::RedisStore;
@@ -35,23 +35,13 @@ async fn one_dead_host_of_three_costs_its_own_deadline() {
         .map(|(at, server)| open(&server.url(), if at == 1 { WAIT } else { 40 * WAIT }))
         .collect();
     let begun = Instant::now();
-    let readings = on_all(&stores, Duration::from_secs(60), |store| store.read(PREFIX, &[])).await;
+    let readings = join_all(stores.iter().map(|store| store.read(PREFIX, &[]))).await;
     assert!(begun.elapsed() < 20 * WAIT, "{:?}", begun.elapsed());
-    let [Some(Ok(first)), Some(Err(dead)), Some(Ok(third))] = &readings[..] else { panic!("{readings:?}") };
+    let [Ok(first), Err(dead), Ok(third)] = &readings[..] else { panic!("{readings:?}") };
     assert!(first.initialised && third.initialised);
     assert_eq!((first.flag_count, third.flag_count), (1, 1));
     assert_eq!(dead.to_string(), format!("127.0.0.1:{} did not answer within 0.5 s", servers[1].port()));
     servers[1].thaw();
-}
-
-#[tokio::test]
-async fn a_host_that_hangs_is_left_at_the_overall_limit() {
-    let server = RedisServer::with().tcp().start();
-    server.freeze();
-    let store = open(&server.url(), Duration::from_secs(600));
-    let readings = on_all([&store], Duration::from_millis(200), |store| store.read(PREFIX, &[])).await;
-    assert!(matches!(readings[..], [None]));
-    server.thaw();
 }
 
 /// The environment cannot be changed within a process, so this test runs itself once more with another one.

@@ -1,7 +1,7 @@
 //! The events of a relay's `/all` stream, out of bytes as they come (server-sent events; launchdarkly.md 7.1). The data of a
 //! `put` goes through a [`PutScanner`] and is not kept; other events are small. Pure.
 //!
-//! sse-stream, which the crate has, gives whole events only: the data of a `put` would be kept for each relay at once.
+//! A library such as sse-stream gives whole events only: the data of a `put` would be kept for each relay at once.
 
 use std::collections::BTreeMap;
 

@@ -153,8 +153,6 @@ pub struct LaunchDarklySettings {
     pub api_key: Option<Secret>,
     /// The REST API, without a slash at the end.
     pub api_url: String,
-    /// The stream, without a slash at the end.
-    pub stream_url: String,
     /// How long to wait for each answer.
     pub timeout: Duration,
 }
@@ -398,7 +396,6 @@ fn launchdarkly(layers: &Layers) -> Result<LaunchDarklySettings, SettingsError> 
     Ok(LaunchDarklySettings {
         api_key: layers.find(&table::LD_API_KEY)?.map(|found| Secret::new(found.value)),
         api_url: with_default(layers, &table::LD_API_URL, launchdarkly_url)?,
-        stream_url: with_default(layers, &table::LD_STREAM_URL, launchdarkly_url)?,
         timeout: wait(layers, &table::RC_API_TIMEOUT)?,
     })
 }

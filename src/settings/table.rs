@@ -70,8 +70,6 @@ settings! {
         "LaunchDarkly API access token; needed by what talks to LaunchDarkly and by nothing else" }
     LD_API_URL { flag: None, key: Some("ld_api_url"), default: "https://app.launchdarkly.com", secret: false,
         "LaunchDarkly's REST API; plain http only to this machine" }
-    LD_STREAM_URL { flag: None, key: Some("ld_stream_url"), default: "https://stream.launchdarkly.com", secret: false,
-        "LaunchDarkly's stream; plain http only to this machine" }
     RC_PROJECT { flag: Some("project"), key: Some("default_project"), default: "", secret: false,
         "key of the LaunchDarkly project" }
     RC_ENVIRONMENT { flag: Some("environment"), key: Some("default_environment"), default: "", secret: false,

@@ -8,7 +8,6 @@
 #[cfg(test)]
 mod conformance;
 mod entry;
-pub mod fan_out;
 pub mod file;
 pub mod redis;
 
