@@ -20,4 +20,5 @@ mod show;
 mod status;
 mod store;
 mod support;
+mod undo;
 mod update;

@@ -9,6 +9,6 @@ mod playback_folder;
 mod relays;
 mod rights;
 mod shown;
-mod stage;
+pub(crate) mod stage;
 mod targets;
 mod two_operators;

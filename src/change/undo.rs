@@ -64,7 +64,7 @@ pub fn undo(by: &By, target: &Target, seen: &Seen, standing: &Standing) -> PutBa
         OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
     };
     match standing {
-        Standing::Ended(mark) if mark.ending == Ending::Settled && seen.own().is_some() => {
+        Standing::Ended(mark) if mark.ending == Ending::Settled => {
             return PutBack::AlreadyReplayed { version: mark.version };
         }
         Standing::InForce(merged) => {

@@ -12,7 +12,6 @@ use crate::change::id::ChangeId;
 use crate::change::merge;
 use crate::change::merge::Said;
 use crate::change::merge::Standing;
-use crate::change::override_::Override;
 use crate::change::seen::Seen;
 use crate::change::state;
 use crate::change::target::Target;
@@ -214,17 +213,7 @@ pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
 
 /// What every target that answered holds of a flag.
 fn seen(views: &[TargetView], environment: &Environment, flag: &FlagKey) -> Vec<(Chosen, Seen)> {
-    let foreign = |read: &Result<Override, String>| {
-        read.as_ref().is_ok_and(|own| own.environment != *environment || own.flag != *flag)
-    };
-    let of_view = |view: &TargetView| {
-        let mut seen = survey::seen(view, flag)?;
-        if seen.override_.as_ref().is_some_and(foreign) {
-            seen.override_ = Some(Err(format!("it says that it belongs to another flag than {flag} of {environment}")));
-        }
-        Some((view.chosen.clone(), seen))
-    };
-    views.iter().filter_map(of_view).collect()
+    views.iter().filter_map(|view| Some((view.chosen.clone(), survey::seen(view, environment, flag)?))).collect()
 }
 
 fn situation<'o>(

@@ -160,13 +160,24 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
     .await
 }
 
-/// What a target holds of one flag, as `change/` takes it; `None` where it could not be read.
-pub fn seen(view: &TargetView, flag: &FlagKey) -> Option<Seen> {
+/// What a target holds of one flag, as `change/` takes it; `None` where it could not be read. An override that says it
+/// belongs to another flag or environment counts as one that cannot be read: two environments were given one prefix, or
+/// somebody copied keys, and what stands there is nobody's to overwrite.
+pub fn seen(view: &TargetView, environment: &Environment, flag: &FlagKey) -> Option<Seen> {
     let reading = view.reading.as_ref().ok()?;
     let found = reading.flags.get(flag).cloned().unwrap_or_default();
     let (override_text, override_) = match found.override_ {
         Some(stored) => (Some(stored.text), Some(stored.parsed)),
         None => (None, None),
+    };
+    let foreign = |read: &Result<Override, String>| {
+        read.as_ref().is_ok_and(|own| own.environment != *environment || own.flag != *flag)
+    };
+    let override_ = match override_ {
+        Some(read) if foreign(&read) => {
+            Some(Err(format!("it says that it belongs to another flag or environment than {flag} of {environment}")))
+        }
+        other => other,
     };
     Some(Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ })
 }

@@ -4,6 +4,7 @@ mod putting_back;
 mod report;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -14,16 +15,21 @@ use super::lookout;
 use super::motive::MotiveArguments;
 use super::overview;
 use super::overview::EnvironmentView;
+use super::overview::FiledEdit;
 use super::overview::Scope;
 use super::overview::Situation;
 use super::place::Surroundings;
 use crate::change::edit::Change;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
+use crate::change::event::Happened;
 use crate::change::id::ChangeId;
 use crate::change::merge::Standing;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::recorded::OverrideWrite;
+use crate::change::recorded::Write;
+use crate::change::seen::Seen;
 use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
@@ -33,6 +39,8 @@ use crate::error::Failure;
 use crate::error::Kind;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
+use crate::settings::readable;
 use crate::ui::harmless::harmless;
 use crate::ui::time;
 use crate::ui::words::list_some;
@@ -54,9 +62,13 @@ pub struct Arguments {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Why.
-    #[command(flatten)]
-    pub motive: MotiveArguments,
+    /// Why: stands in the record
+    #[arg(long, value_name = "TEXT", value_parser = readable)]
+    pub reason: Option<String>,
+
+    /// The incident that it belongs to: stands in the record
+    #[arg(long, value_name = "NAME", value_parser = readable)]
+    pub incident: Option<String>,
 }
 
 /// One flag whose override is to end.
@@ -78,7 +90,6 @@ pub struct Wanted<'o> {
 /// Nothing that is in force was meant, it is a colleague's and nobody agreed, LaunchDarkly has it by now, or it could not
 /// be recorded: no store was touched.
 pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
-    let started = Instant::now();
     let now = Timestamp::now();
     let playback = overview::playback(context)?;
     let loaded = playback.load_waiting()?;
@@ -89,14 +100,19 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let mut wanted = select(&arguments, context, &views, now).await?;
     for wanted in &mut wanted {
         let plan = |(chosen, seen): &(super::targets::Chosen, crate::change::seen::Seen)| {
-            let target = chosen.target.clone();
-            (target, undo::undo(&by, &chosen.target, seen, &wanted.situation.standing))
+            let planned = match undo::undo(&by, &chosen.target, seen, &wanted.situation.standing) {
+                PutBack::NothingThere => by_the_playback(&by, wanted.situation, &chosen.target, seen),
+                planned => planned,
+            };
+            (chosen.target.clone(), planned)
         };
         wanted.plan = wanted.situation.seen.iter().map(plan).collect();
     }
     refuse_what_launchdarkly_has(&wanted)?;
     refuse_where_nobody_answered(&wanted)?;
-    agree(context, &wanted, now).await?;
+    if !arguments.dry_run {
+        agree(context, &wanted, now).await?;
+    }
     let report = Report { context, now };
     if arguments.dry_run {
         return Ok(report.would(&wanted));
@@ -110,19 +126,16 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
     let flags: Vec<FlagKey> = wanted.iter().map(|wanted| wanted.situation.flag.clone()).collect();
     let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, |_| flags.clone());
-    lookout::all_ready(&lookouts, started).await;
+    lookout::all_ready(&lookouts, Instant::now()).await;
 
     let edit = |wanted: &Wanted<'_>| Edit {
         environment: wanted.environment.clone(),
         flag: wanted.situation.flag.clone(),
         instructions: Vec::new(),
     };
-    let change = Change {
-        id: by.change,
-        kind: ChangeKind::Undo,
-        motive: arguments.motive.motive(context.settings, now, None),
-        edits: wanted.iter().map(edit).collect(),
-    };
+    let why = MotiveArguments { reason: arguments.reason.clone(), incident: arguments.incident.clone() };
+    let motive = why.motive(context.settings, now, None);
+    let change = Change { id: by.change, kind: ChangeKind::Undo, motive, edits: wanted.iter().map(edit).collect() };
     let means = Means { stores: &surroundings.stores, playback: &playback, by: &by };
     let mut done = putting_back::put_back(&change, &wanted, means).await?;
     let sightings = join_all(done.targets.iter().map(|target| {
@@ -157,14 +170,16 @@ async fn select<'o>(
             let by_flag: Vec<_> =
                 all.iter().copied().filter(|(_, situation)| situation.flag.as_str() == what).collect();
             if by_flag.is_empty() {
-                all.iter().copied().filter(|(_, situation)| names_change(situation, what)).collect()
+                by_change(&all, what)?
             } else {
                 one_environment(&by_flag, what)?;
                 by_flag
             }
         }
         None => {
-            offer(context, &all, now).await?;
+            if !arguments.dry_run {
+                offer(context, &all, now).await?;
+            }
             all.clone()
         }
     };
@@ -187,10 +202,73 @@ fn has_something(situation: &Situation<'_>) -> bool {
         || !situation.filed.is_empty()
 }
 
-fn names_change(situation: &Situation<'_>, digits: &str) -> bool {
+/// The flags of the one change whose id ends so. Fewer digits than are shown anywhere name nothing.
+fn by_change<'a, 'o>(
+    all: &[(&'a EnvironmentView<'o>, &'a Situation<'o>)],
+    digits: &str,
+) -> Result<Vec<(&'a EnvironmentView<'o>, &'a Situation<'o>)>, Failure> {
+    let named = |situation: &Situation<'_>| -> BTreeSet<ChangeId> {
+        changes(situation).into_iter().filter(|change| change.ends_with(digits)).collect()
+    };
+    if digits.len() < ChangeId::new().short().len() {
+        return Ok(Vec::new());
+    }
+    let meant: BTreeSet<ChangeId> = all.iter().flat_map(|(_, situation)| named(situation)).collect();
+    if meant.len() > 1 {
+        let candidates: Vec<String> = meant.iter().map(ToString::to_string).collect();
+        return Err(Failure::usage(format!("{} changes end with {}", candidates.len(), harmless(digits)))
+            .hint(format!("One of: {}", list_some(&candidates, 5))));
+    }
+    Ok(all.iter().copied().filter(|(_, situation)| !named(situation).is_empty()).collect())
+}
+
+/// Every change that a flag's overrides, or its open files, name.
+fn changes(situation: &Situation<'_>) -> BTreeSet<ChangeId> {
     let overrides = situation.seen.iter().filter_map(|(_, seen)| seen.own()).chain(situation.standing.in_force());
-    overrides.flat_map(|override_| &override_.changes).any(|change| change.ends_with(digits))
-        || situation.filed.iter().any(|filed| filed.file.change().ends_with(digits))
+    let filed = situation.filed.iter().map(|filed| filed.file.change());
+    overrides.flat_map(|override_| override_.changes.iter().copied()).chain(filed).collect()
+}
+
+/// Where no override is known (our keys are forbidden there, or somebody deleted them), the playback may still tell that
+/// the record there is ours, and what it was before: then that is put back.
+fn by_the_playback(by: &By, situation: &Situation<'_>, target: &Target, seen: &Seen) -> PutBack {
+    let Some(record) = seen.exact_record().filter(|_| situation.standing == Standing::None) else {
+        return PutBack::NothingThere;
+    };
+    let written: Vec<(Record, Record)> =
+        situation.filed.iter().flat_map(|filed| written_there(filed, target)).collect();
+    let mut original = record.clone();
+    // One step back for each edit; our edits never form a circle, and the number of steps says so.
+    for _ in 0..written.len() {
+        match written.iter().find(|(_, after)| after.same_value(&original)) {
+            Some((before, _)) => original = before.clone(),
+            None => break,
+        }
+    }
+    if original.same_value(&record) {
+        return PutBack::NothingThere;
+    }
+    PutBack::Write(Box::new(Write {
+        target: target.clone(),
+        flag: situation.flag.clone(),
+        before: Some(record),
+        after: Some(original),
+        override_before: seen.override_text.clone(),
+        override_after: OverrideWrite::Keep,
+        change: by.change,
+    }))
+}
+
+/// What a change's file says was written to a target: before and after, also where it was read again.
+fn written_there(filed: &FiledEdit<'_>, target: &Target) -> Vec<(Record, Record)> {
+    let intended = filed.file.intent.edits.get(filed.edit).into_iter().flat_map(|edit| &edit.targets);
+    let intended = intended.filter(|told| told.target == *target).map(|told| (&told.before, &told.after));
+    let again =
+        filed.file.events.iter().filter(|event| event.edit == filed.edit).filter_map(|event| match &event.what {
+            Happened::ReRead { target: there, before, after } if there == target => Some((before, after)),
+            _ => None,
+        });
+    intended.chain(again).filter_map(|(before, after)| Some((before.clone()?, after.clone()?))).collect()
 }
 
 fn one_environment(found: &[(&EnvironmentView<'_>, &Situation<'_>)], what: &str) -> Result<(), Failure> {

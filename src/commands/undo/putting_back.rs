@@ -234,7 +234,7 @@ impl Run<'_> {
             let flags = [situation.flag.clone()];
             let views = survey::look(self.means.stores, std::slice::from_ref(chosen), Extent::Flags(&flags)).await;
             let Some(view) = views.first() else { continue };
-            let Some(seen) = survey::seen(view, &situation.flag) else {
+            let Some(seen) = survey::seen(view, wanted.environment, &situation.flag) else {
                 let why = view.reading.as_ref().err().map(ToString::to_string).unwrap_or_default();
                 self.came_to(place, target, Outcome::Silent(why));
                 continue;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::change::target::Target;
 use crate::change::undo::PutBack;
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
@@ -21,10 +22,12 @@ use crate::error::Failure;
 use crate::flag::aspect::Aspect;
 use crate::flag::configuration::Configuration;
 use crate::flag::record::Record;
+use crate::relay::verdict::Proof;
 use crate::ui::harmless::excerpt;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
+use crate::ui::output::NOTICE;
 use crate::ui::output::STRONG;
 use crate::ui::output::paint;
 use crate::ui::table::Table;
@@ -106,31 +109,8 @@ impl Report<'_> {
     /// What would be done.
     pub fn would(&self, wanted: &[Wanted<'_>]) -> ExitCode {
         if self.context.output.wants_json() {
-            let flags = wanted.iter().map(|wanted| FlagJson {
-                environment: wanted.environment.to_string(),
-                flag: wanted.situation.flag.to_string(),
-                targets: wanted
-                    .plan
-                    .iter()
-                    .map(|(target, planned)| {
-                        let version = match planned {
-                            PutBack::Write(write) => write.after.as_ref().map(Record::version),
-                            _ => None,
-                        };
-                        let outcome =
-                            if matches!(planned, PutBack::Write(_)) { "would-be-put-back" } else { "nothing-there" };
-                        TargetJson {
-                            store: target.store.clone(),
-                            prefix: target.prefix.clone(),
-                            outcome,
-                            version,
-                            why: None,
-                            relays: Vec::new(),
-                        }
-                    })
-                    .collect(),
-            });
-            self.context.output.json(&Json { change: None, file: None, flags: flags.collect(), exit_code: 0 });
+            let flags = wanted.iter().map(would_json).collect();
+            self.context.output.json(&Json { change: None, file: None, flags, exit_code: 0 });
             return ExitCode::Done;
         }
         let mut lines = Vec::new();
@@ -152,7 +132,10 @@ impl Report<'_> {
 
     /// What was done.
     pub fn done(&self, wanted: &[Wanted<'_>], done: &Done) -> ExitCode {
+        let not_live = done.targets.iter().flat_map(|target| &target.sightings);
+        let not_live = not_live.filter(|sighting| !matches!(sighting.proof, Proof::SawIt { .. }));
         let codes = done.targets.iter().filter_map(|target| exit_code(&target.outcome));
+        let codes = codes.chain(not_live.map(|_| ExitCode::NotLive));
         let code = error::merge(codes.chain(done.trouble.iter().map(Failure::exit_code)));
         if self.context.output.wants_json() {
             self.context.output.json(&self.json(wanted, done, code));
@@ -232,6 +215,15 @@ impl Report<'_> {
         };
         let path = done.file.path();
         let path = path.strip_prefix(&self.context.settings.folder).unwrap_or(&path).display().to_string();
+        let sightings: Vec<_> = done.targets.iter().flat_map(|target| &target.sightings).collect();
+        let live = sightings.iter().filter(|sighting| matches!(sighting.proof, Proof::SawIt { .. })).count();
+        if missing.is_empty() && live < sightings.len() {
+            let told = format!(
+                "UNDONE IN THE STORES, NOT LIVE EVERYWHERE: {subject}, seen live through {live} of {} relays.",
+                sightings.len()
+            );
+            return vec![paint(NOTICE, &told), format!("Recorded: {path}")];
+        }
         if missing.is_empty() {
             let nothing = if wanted.len() == 1 { "nothing is owed for it" } else { "nothing is owed for them" };
             return vec![paint(GOOD, &format!("DONE: {subject}, {nothing}.")), format!("Recorded: {path}")];
@@ -288,6 +280,30 @@ impl Report<'_> {
             why: Some(self.why(&target.outcome)).filter(|why| !why.is_empty()),
             relays: target.sightings.iter().map(SightingJson::from).collect(),
         }
+    }
+}
+
+/// One flag of a dry run: what every target would get, and why some would not.
+fn would_json(wanted: &Wanted<'_>) -> FlagJson {
+    let target = |target: &Target, outcome, version, why: Option<&str>| TargetJson {
+        store: target.store.clone(),
+        prefix: target.prefix.clone(),
+        outcome,
+        version,
+        why: why.map(str::to_owned),
+        relays: Vec::new(),
+    };
+    let planned = wanted.plan.iter().map(|(place, planned)| match planned {
+        PutBack::Write(write) => target(place, "would-be-put-back", write.after.as_ref().map(Record::version), None),
+        PutBack::NothingThere => target(place, "nothing-there", None, None),
+        PutBack::AlreadyReplayed { version } => target(place, "already-replayed", *version, None),
+        PutBack::OverrideUnreadable(why) => target(place, "override-unreadable", None, Some(why)),
+    });
+    let silent = wanted.silent.iter().map(|(place, why)| target(place, "failed", None, Some(why)));
+    FlagJson {
+        environment: wanted.environment.to_string(),
+        flag: wanted.situation.flag.to_string(),
+        targets: planned.chain(silent).collect(),
     }
 }
 

@@ -104,8 +104,13 @@ pub async fn carry_out(undertaking: &Undertaking, means: Means<'_>) -> Result<Ca
     let file = means.playback.reopen(existing)?;
     let mut run = Run::new(undertaking, means, file);
     for (edit, writes) in &writes {
-        let recorded = run.file.rerecord(*edit, writes, Timestamp::now())?;
-        run.write(&recorded).await;
+        match run.file.rerecord(*edit, writes, Timestamp::now()) {
+            Ok(recorded) => run.write(&recorded).await,
+            Err(error) => {
+                run.notes_failed.get_or_insert(error.into());
+                break;
+            }
+        }
     }
     run.finished()
 }
@@ -258,7 +263,7 @@ impl<'a> Run<'a> {
             let flags = [ground.edit.flag.clone()];
             let views = survey::look(self.means.stores, std::slice::from_ref(chosen), Extent::Flags(&flags)).await;
             let Some(view) = views.into_iter().next() else { continue };
-            let seen = match (&view.reading, survey::seen(&view, &ground.edit.flag)) {
+            let seen = match (&view.reading, survey::seen(&view, &ground.edit.environment, &ground.edit.flag)) {
                 (_, Some(seen)) => seen,
                 (Err(error), None) => {
                     known.push((place, target, Outcome::Failed(error.clone())));
@@ -364,7 +369,7 @@ fn happened(target: &Target, outcome: &Outcome) -> Option<Happened> {
         Outcome::OverrideUnreadable(why) => refused(why.clone()),
         Outcome::Unpatchable(error) => refused(error.to_string()),
         Outcome::NotInitialised { .. } => refused("the store is not initialised".to_owned()),
-        Outcome::Would(_) | Outcome::AlreadySo { .. } => None,
+        Outcome::NotRecorded | Outcome::Would(_) | Outcome::AlreadySo { .. } => None,
     }
 }
 

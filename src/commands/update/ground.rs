@@ -76,7 +76,7 @@ pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit
         let seen = views
             .iter()
             .filter(|view| unusable(view).is_none())
-            .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.flag)?)))
+            .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.environment, &edit.flag)?)))
             .collect();
         let known = standings.get_mut(&edit.environment).and_then(|standings| standings.remove(&edit.flag));
         Ground { standing: known.unwrap_or(Standing::None), seen, edit }

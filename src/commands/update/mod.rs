@@ -29,6 +29,7 @@ use super::overview;
 use super::place::Surroundings;
 use super::relays::Relay;
 use super::sighting::Sighting;
+use super::survey;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
 use crate::change::edit::Motive;
@@ -50,10 +51,13 @@ use crate::playback::Syncing;
 use crate::relay::judgement;
 use crate::relay::verdict::Proof;
 use crate::settings::time;
+use crate::ui::harmless::harmless;
+use crate::ui::time as clock;
 use crate::ui::words::list_some;
 use carrying_out::CarriedOut;
 use carrying_out::Done;
 use carrying_out::Means;
+use ground::Views;
 use outcome::EditResult;
 use outcome::Outcome;
 use outcome::TargetResult;
@@ -160,6 +164,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     });
     let views = ground::read(&surroundings, &chosen, flags_of).await;
 
+    if let Some(file) = &resumed {
+        refuse_what_has_ended(&surroundings, &views, file, now).await?;
+    }
     let edits = match &resumed {
         Some(file) => resumable(file),
         None => asked::edits(&wanted, &views)?,
@@ -202,6 +209,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let answered: BTreeMap<(usize, Target), Instant> =
         done.iter().map(|done| ((done.ground, done.target.clone()), done.at)).collect();
     let mut results = ground::results(&grounds, &undertakings, &views, done);
+    results.iter_mut().for_each(EditResult::carried_out);
     look_on(&surroundings, &grounds, &lookouts, &answered, &mut results).await;
     note_sightings(&mut carried, &undertakings, &results);
     Ok(report.written(&results, &carried))
@@ -298,6 +306,31 @@ fn resumable(file: &LoadedFile) -> Vec<Edit> {
     file.intent.change.edits.iter().enumerate().filter(open).map(|(_, edit)| edit.clone()).collect()
 }
 
+/// Refuses to resume what somebody has ended since, here or on another machine: the mark of it would hide what is written.
+async fn refuse_what_has_ended(
+    surroundings: &Surroundings,
+    views: &Views,
+    file: &LoadedFile,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let targets: Vec<&Target> =
+        views.values().flatten().filter(|view| view.reading.is_ok()).map(|view| &view.chosen.target).collect();
+    let marks = survey::marks(&surroundings.stores, &targets, &BTreeSet::from([file.change()])).await;
+    for edit in resumable(file) {
+        let Some((_, mark)) = marks.iter().filter_map(|marks| marks.get(&edit.flag)?.first()).next() else { continue };
+        let who = harmless(&mark.actor.user);
+        return Err(Failure::refused(format!(
+            "change {} has ended for {}: {} by {who} at {}",
+            file.change().short(),
+            edit.flag,
+            mark.ending,
+            clock::short(mark.at, now),
+        ))
+        .hint("Nothing was written. If it still has to be, type the change anew."));
+    }
+    Ok(())
+}
+
 fn motive(
     arguments: &Arguments,
     context: &Context<'_>,
@@ -305,6 +338,11 @@ fn motive(
     resumed: Option<&LoadedFile>,
 ) -> Result<Motive, Failure> {
     if let Some(file) = resumed {
+        if arguments.motive.reason.is_some() || arguments.motive.incident.is_some() {
+            return Err(Failure::usage(
+                "--resume finishes a change as it was recorded: it takes no --reason and no --incident",
+            ));
+        }
         return Ok(file.intent.change.motive.clone());
     }
     let expires = arguments.expires.as_deref().map(|text| time::expiry(text, now)).transpose();

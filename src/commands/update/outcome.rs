@@ -59,6 +59,8 @@ pub enum Outcome {
         /// How many flags it holds all the same.
         flag_count: u64,
     },
+    /// It was to be written and was not, since it could not be recorded.
+    NotRecorded,
     /// The record changed again and again while it was being written.
     Unsettled,
     /// The store did not answer, or refused; before or while it was written.
@@ -91,7 +93,7 @@ impl Outcome {
             Outcome::Written { .. } | Outcome::Would(_) | Outcome::AlreadySo { .. } => Some(ExitCode::Done),
             // A payload filter may leave a flag out.
             Outcome::Missing if is_filter_copy => None,
-            Outcome::Missing => Some(ExitCode::Failure),
+            Outcome::Missing | Outcome::NotRecorded => Some(ExitCode::Failure),
             Outcome::Tombstone { .. }
             | Outcome::Damaged { .. }
             | Outcome::OverrideUnreadable(_)
@@ -127,6 +129,15 @@ pub struct EditResult {
 }
 
 impl EditResult {
+    /// Says of what was planned and not done that it was not: its change could not be recorded.
+    pub fn carried_out(&mut self) {
+        for target in &mut self.targets {
+            if matches!(target.outcome, Outcome::Would(_)) {
+                target.outcome = Outcome::NotRecorded;
+            }
+        }
+    }
+
     /// The targets that should have it and do not.
     pub fn undone(&self) -> impl Iterator<Item = &TargetResult> {
         self.targets.iter().filter(|target| {

@@ -184,6 +184,7 @@ pub fn outcome(outcome: &Outcome, now: Timestamp) -> Told {
             );
             told("not-initialised", "NO", why)
         }
+        Outcome::NotRecorded => told("not-recorded", "NO", "nothing was sent: it could not be recorded".to_owned()),
         Outcome::Unsettled => {
             told("unsettled", "NO", "the record changed 5 times while it was being written".to_owned())
         }

@@ -163,8 +163,10 @@ async fn of_environment(
     if !more.is_empty() {
         let views = survey::look(&surroundings.stores, &chosen, Extent::Flags(&more)).await;
         for flag in more {
-            let seen: Vec<(Chosen, Seen)> =
-                views.iter().filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &flag)?))).collect();
+            let seen: Vec<(Chosen, Seen)> = views
+                .iter()
+                .filter_map(|read| Some((read.chosen.clone(), survey::seen(read, &view.environment, &flag)?)))
+                .collect();
             let facts = facts(&view.environment, &flag, &seen, &silent);
             all.insert(flag, facts);
         }

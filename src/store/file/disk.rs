@@ -7,6 +7,8 @@ use std::fs::TryLockError;
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::path::PathBuf;
 use std::thread;
@@ -90,18 +92,39 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Why a file was not replaced, or not surely.
+#[derive(Debug)]
+pub(super) enum NotReplaced {
+    /// The file is the old one.
+    Unchanged(io::Error),
+    /// The new one stands there, but may not survive a power cut: its folder could not be synced.
+    Perhaps(io::Error),
+}
+
 /// Puts `bytes` in place of the file: written beside it, synced, renamed, and the folder synced. The file keeps its
-/// mode; a new one gets that of `like`.
+/// mode and its owner, since others have to go on reading it; a new one gets those of `like`.
 ///
 /// # Errors
-/// What the system says. The file is the old one, unless only the folder's sync failed.
-pub(super) fn replace(path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
+/// What the system says, also where the owner cannot be kept.
+pub(super) fn replace(path: &Path, bytes: &[u8], like: &Path) -> Result<(), NotReplaced> {
+    let folder = prepare(path, bytes, like).map_err(NotReplaced::Unchanged)?;
+    folder.sync_all().map_err(NotReplaced::Perhaps)
+}
+
+/// All but the last step: gives the folder, opened before anything was changed.
+fn prepare(path: &Path, bytes: &[u8], like: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".relaycommander-").tempfile_in(folder)?;
     file.write_all(bytes)?;
-    let mode = std::fs::metadata(path).or_else(|_| std::fs::metadata(like))?.permissions();
-    file.as_file().set_permissions(mode)?;
+    let wanted = std::fs::metadata(path).or_else(|_| std::fs::metadata(like))?;
+    let own = file.as_file().metadata()?;
+    if (own.uid(), own.gid()) != (wanted.uid(), wanted.gid()) {
+        fchown(file.as_file(), Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    // After the owner: a change of owner may take mode bits away.
+    file.as_file().set_permissions(wanted.permissions())?;
     file.as_file().sync_all()?;
+    let folder = File::open(folder)?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    Ok(folder)
 }

@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use self::beside::Beside;
+use self::disk::NotReplaced;
 use self::document::Document;
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
@@ -218,7 +219,7 @@ impl Files {
         let ours = content.beside.text().map_err(other)?;
         let ours_before = disk::read(&second).map_err(|error| self.failed(&error, "to have its second file read"))?;
         disk::replace(&second, ours.as_bytes(), path)
-            .map_err(|error| self.failed(&error, "to have its second file written"))?;
+            .map_err(|error| self.not_replaced(&error, "to have its second file written"))?;
         #[cfg(test)]
         if tests::crashes_here(path) {
             return Err(other("a test stopped it here".to_owned()));
@@ -229,15 +230,24 @@ impl Files {
         let records: Vec<(&FlagKey, &Record)> = records.iter().map(|(flag, record)| (*flag, *record)).collect();
         let text = content.document.with(&records);
         disk::replace(path, text.as_bytes(), path).map_err(|error| {
+            let NotReplaced::Unchanged(why) = &error else { return self.not_replaced(&error, "to be written") };
             let back = match ours_before {
-                Some(bytes) => disk::replace(&second, &bytes, path),
-                None => std::fs::remove_file(&second),
+                Some(bytes) => disk::replace(&second, &bytes, path).is_ok(),
+                None => std::fs::remove_file(&second).is_ok(),
             };
-            match back {
-                Ok(()) => self.failed(&error, "to be written"),
-                Err(_) => StoreError::Unknown { address: self.shown(), problem: error.to_string() },
-            }
+            if back { self.failed(why, "to be written") } else { self.unknown(why) }
         })
+    }
+
+    fn not_replaced(&self, error: &NotReplaced, what: &str) -> StoreError {
+        match error {
+            NotReplaced::Unchanged(error) => self.failed(error, what),
+            NotReplaced::Perhaps(error) => self.unknown(error),
+        }
+    }
+
+    fn unknown(&self, error: &std::io::Error) -> StoreError {
+        StoreError::Unknown { address: self.shown(), problem: error.to_string() }
     }
 
     fn constant(&self, flag: &FlagKey) -> StoreError {

@@ -4,7 +4,8 @@
 --   record before (is there, text), record after (is there, text), override before (is there, text),
 --   what becomes of the override (k keep, p put, e end; text), ended marks after their number, its log entry (0: none).
 -- Answers per write: 0 written, 1 the record is another, 2 the override is another.
--- What can fail (a right, a type, memory) fails in the first writing call, so nothing is half done; the record is last.
+-- What can fail (a right, a type, memory) fails before the marks: an override that stands must never count as ended. The
+-- record is last.
 local own = #KEYS == 4
 local count = tonumber(ARGV[1])
 local at = count + 2
@@ -31,7 +32,7 @@ for i = 1, tonumber(take()) do
   local _, first, last = take_list()
   entries[i] = {first = first, last = last, flags = {}}
 end
-local answers, put, gone, replaced = {}, {}, {}, {}
+local answers, put, gone, replaced, marks = {}, {}, {}, {}, {}
 for i = 1, count do
   local flag = ARGV[i + 1]
   local before, after, override = take_text(), take_text(), take_text()
@@ -46,7 +47,7 @@ for i = 1, count do
     answers[i] = 0
     if own then
       if has_marks then
-        redis.call('HSET', KEYS[3], unpack(ARGV, first_mark, last_mark))
+        marks[#marks + 1] = {first = first_mark, last = last_mark}
       end
       if entry then
         entry.flags[#entry.flags + 1] = flag
@@ -75,6 +76,9 @@ if #put > 0 then
 end
 if #gone > 0 then
   redis.call('HDEL', KEYS[2], unpack(gone))
+end
+for _, list in ipairs(marks) do
+  redis.call('HSET', KEYS[3], unpack(ARGV, list.first, list.last))
 end
 if #replaced > 0 then
   redis.call('HSET', KEYS[1], unpack(replaced))
