@@ -249,7 +249,8 @@ fn split_port(text: &str) -> Result<(&str, u16), AddressError> {
 
 fn checked_host(host: &str, whole: &str) -> Result<(), AddressError> {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.len() <= 253 && host.bytes().all(named)) {
+    let is_name = !host.is_empty() && !host.starts_with('.') && host.len() <= 253 && host.bytes().all(named);
+    if is_name || host.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
     Err(AddressError::Host(without_login(whole)))

@@ -83,6 +83,11 @@ fn labels_are_made_to_differ() {
     assert_eq!(twice(&["r1", "r1:6379"]), AddressError::Twice("r1:6379".to_owned()));
 }
 
+#[test]
+fn a_dot_is_no_host() {
+    assert_eq!(RedisAddress::parse("."), Err(AddressError::Host(".".to_owned())));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_without_its_login(text in any::<String>()) {
