@@ -249,3 +249,13 @@ fn for_programs() {
     assert_eq!((&answer["dry_run"], &answer["changes"]), (&json!(true), &json!([])));
     assert_eq!(answer["edits"][0]["targets"][0]["outcome"], "would-be-written");
 }
+
+/// What is typed again and cannot be taken is not dropped without a word.
+#[test]
+fn an_expiry_for_what_is_overridden_already() {
+    let stage = Stage::with_stores(1);
+    stage.run(OFF).code(0);
+    let ran = stage.run(&format!("{OFF} --expires 2h")).code(0);
+    ran.err("--expires was not taken").out("already");
+    assert_eq!(stage.override_(0, "checkout")["motive"]["expires"], serde_json::Value::Null);
+}

@@ -145,8 +145,8 @@ impl Run<'_> {
         let client = self.client(&owed, waits)?;
         let read_at = Instant::now();
         let leftovers = owed.leftovers.iter().map(|(matter, _)| matter);
-        let matters: Vec<&Matter> = owed.owed.iter().chain(&owed.replayed).chain(leftovers).collect();
-        files.prepare(self.loaded, &matters)?;
+        let matters: Vec<Matter> = owed.owed.iter().chain(&owed.replayed).chain(leftovers).cloned().collect();
+        let matters: Vec<&Matter> = matters.iter().collect();
         let subjects: Vec<Subject> = matters.iter().map(|matter| matter.subject.clone()).collect();
         let (decided, strays, evidence) = match &client {
             Some(client) => {
@@ -154,12 +154,16 @@ impl Run<'_> {
                     self.read(client, owed.owed),
                     Evidence::open(self.context, self.surroundings, self.views, &subjects)
                 );
+                // Colleagues' changes are adopted only once LaunchDarkly has answered: a replay that comes too early leaves
+                // nothing behind.
                 let items = items?;
+                files.prepare(self.loaded, &matters)?;
                 self.show(&items);
                 let strays = strays::find_out(owed.strays, Some(client), self.arguments, self.context).await;
                 (decide::decide(items, self.arguments, self.context).await?, strays, evidence)
             }
             None => {
+                files.prepare(self.loaded, &matters)?;
                 let strays = strays::find_out(owed.strays, None, self.arguments, self.context).await;
                 (Vec::new(), strays, Evidence::default())
             }

@@ -53,6 +53,7 @@ use crate::relay::verdict::Proof;
 use crate::settings::time;
 use crate::ui::harmless::harmless;
 use crate::ui::time as clock;
+use crate::ui::words::list;
 use crate::ui::words::list_some;
 use carrying_out::CarriedOut;
 use carrying_out::Done;
@@ -178,6 +179,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         return Err(refused);
     }
     let report = Report::new(context, &grounds, &surroundings, now);
+    warn_of_what_is_not_taken(&arguments, context, &undertakings);
     if !arguments.dry_run {
         for failure in undertakings.iter().filter_map(|undertaking| carrying_out::note_found(undertaking, &playback)) {
             context.output.warn(&failure.message);
@@ -304,6 +306,29 @@ fn resumable(file: &LoadedFile) -> Vec<Edit> {
     let folded = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
     let open = |(place, _): &(usize, &Edit)| folded.edits.get(*place).is_some_and(|edit| !edit.is_over());
     file.intent.change.edits.iter().enumerate().filter(open).map(|(_, edit)| edit.clone()).collect()
+}
+
+/// A flag that is overridden so already keeps who, why and until when of that override; what was typed anew is not dropped
+/// without a word.
+fn warn_of_what_is_not_taken(arguments: &Arguments, context: &Context<'_>, undertakings: &[Undertaking]) {
+    let motive = &arguments.motive;
+    let typed = [
+        ("--reason", motive.reason.is_some()),
+        ("--incident", motive.incident.is_some()),
+        ("--expires", arguments.expires.is_some()),
+    ];
+    let typed: Vec<&str> = typed.into_iter().filter(|(_, typed)| *typed).map(|(name, _)| name).collect();
+    let is_old =
+        |undertaking: &&Undertaking| undertaking.file.is_some() || undertaking.change.kind == ChangeKind::Adopted;
+    let old: Vec<String> =
+        undertakings.iter().filter(is_old).map(|undertaking| undertaking.change.id.short()).collect();
+    if !typed.is_empty() && !old.is_empty() {
+        context.output.warn(&format!(
+            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. Undo it first to say it anew.",
+            if typed.len() == 1 { format!("{} was", list(&typed)) } else { format!("{} were", list(&typed)) },
+            list(&old),
+        ));
+    }
 }
 
 /// Refuses to resume what somebody has ended since, here or on another machine: the mark of it would hide what is written.
