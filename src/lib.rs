@@ -6,6 +6,7 @@ pub mod commands;
 pub mod drill;
 pub mod error;
 pub mod flag;
+pub mod guard;
 pub mod launchdarkly;
 pub mod playback;
 pub mod relay;
