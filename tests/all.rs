@@ -14,6 +14,7 @@ mod log;
 mod readme;
 mod rehearsal;
 mod relay;
+mod relay_config;
 mod replay;
 mod settings;
 mod show;

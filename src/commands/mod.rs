@@ -12,7 +12,7 @@ pub mod man;
 pub mod motive;
 pub mod overview;
 pub mod place;
-pub mod relay_config;
+pub mod relay;
 pub mod relays;
 pub mod replay;
 pub mod show;
@@ -69,11 +69,12 @@ pub enum Command {
     Undo(undo::Arguments),
     Doctor(doctor::Arguments),
     Drill(drill::Arguments),
+    Relay(relay::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
     Help(help::Arguments),
     #[command(hide = true)]
-    GenerateRelayConfig(relay_config::Arguments),
+    GenerateRelayConfig(relay::config::Arguments),
 }
 
 /// What a command is given besides its own arguments.
@@ -101,7 +102,6 @@ pub fn without_settings(command: &Command, output: &Output) -> Option<Result<Exi
         Command::Man(arguments) => Some(man::run(arguments, output)),
         Command::Help(arguments) => Some(help::run(arguments, output)),
         Command::Drill(arguments) => Some(drill::run_alone(arguments, output)),
-        Command::GenerateRelayConfig(arguments) => Some(relay_config::run(arguments)),
         _ => None,
     }
 }
@@ -125,7 +125,8 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),
         Command::Help(arguments) => help::run(&arguments, context.output),
-        Command::GenerateRelayConfig(arguments) => relay_config::run(&arguments),
+        Command::Relay(arguments) => relay::run(&arguments, context).await,
+        Command::GenerateRelayConfig(arguments) => relay::config::run(&arguments, context).await,
     }
 }
 
