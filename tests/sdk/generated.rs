@@ -14,9 +14,12 @@ use proptest::test_runner::TestRunner;
 pub struct Generated {
     pub bytes: Vec<u8>,
     pub what: &'static str,
-    /// What was done makes it no JSON in the eyes of RFC 8259 (and of everybody who reads no further than a double).
-    pub is_no_json: bool,
 }
+
+/// Damages that leave JSON, by its grammar, of which readers have a right to take less.
+pub const HUGE_NUMBER: &str = "a huge number";
+pub const DEEP_NESTING: &str = "deep nesting";
+pub const AN_ESCAPE: &str = "an escape somewhere";
 
 /// An endless source of them.
 pub struct Generator {
@@ -318,31 +321,31 @@ impl Generator {
         }
     }
 
-    /// Damages the record as JSON; the name of what was done, and whether it is no JSON any more.
-    fn damage(&mut self, record: &mut Node) -> (&'static str, bool) {
+    /// Damages the record as JSON; the name of what was done.
+    fn damage(&mut self, record: &mut Node) -> &'static str {
         match self.below(9) {
             0..=3 => {
                 let other = text(self.one_of(&OTHERS));
                 self.replace(record, other);
-                ("another value", false)
+                "another value"
             }
             4 => {
                 let number = text(self.one_of(&NO_NUMBERS));
                 self.replace(record, number);
-                ("no number", true)
+                "no number"
             }
             5 => {
                 // Go counts whole numbers in 64 bits and lets them run over; nobody else does.
                 let digits = "9".repeat(16 + self.below(400));
                 self.replace(record, text(digits));
-                ("a huge number", true)
+                HUGE_NUMBER
             }
             6 => {
                 let (name, value) = (self.one_of(&UNKNOWN), self.value(2));
                 if let Some(members) = self.members_of(record) {
                     members.push((name.to_owned(), value));
                 }
-                ("an unknown property", false)
+                "an unknown property"
             }
             7 => {
                 let other = text(self.one_of(&OTHERS));
@@ -352,14 +355,14 @@ impl Generator {
                     let value = if name.len() % 2 == 0 { value } else { other };
                     members.push((name, value));
                 }
-                ("a property twice", false)
+                "a property twice"
             }
             _ => {
                 let depth = 1 + self.below(200);
                 let (open, close) = if self.one_in(2) { ("[", "]") } else { ("{\"a\":", "}") };
                 let nested = format!("{}1{}", open.repeat(depth), close.repeat(depth));
                 self.replace(record, text(nested));
-                ("deep nesting", depth > 120)
+                DEEP_NESTING
             }
         }
     }
@@ -396,7 +399,7 @@ impl Generator {
             5 => {
                 let piece = self.one_of(&["\\", "\\u12", "\\ud83d", "\\ud83d\\ude00", "\\x", "\\/", "\\u0022"]);
                 insert(bytes, piece.as_bytes());
-                "an escape somewhere"
+                AN_ESCAPE
             }
             6 => {
                 let piece = self.one_of(&[",", ":", "{", "}", "[", "]", "\"", "'", "/**/", "-", "e", "."]);
@@ -433,15 +436,13 @@ impl Iterator for Generator {
     fn next(&mut self) -> Option<Generated> {
         let mut record = self.record();
         let how = if self.sound { 0 } else { self.below(4) };
-        let (what, is_no_json) = match how {
-            0 => ("sound", false),
-            1 | 2 => self.damage(&mut record),
-            _ => ("", true),
-        };
+        let mut what = if matches!(how, 1 | 2) { self.damage(&mut record) } else { "sound" };
         let mut written = String::new();
         record.write(&mut written);
         let mut bytes = written.into_bytes();
-        let what = if how == 3 { self.damage_bytes(&mut bytes) } else { what };
-        Some(Generated { bytes, what, is_no_json })
+        if how == 3 {
+            what = self.damage_bytes(&mut bytes);
+        }
+        Some(Generated { bytes, what })
     }
 }

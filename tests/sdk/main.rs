@@ -9,9 +9,11 @@
 mod daemon;
 mod file;
 mod generated;
+mod launchdarkly;
 mod parts;
 mod reach;
 mod records;
+mod rewritten;
 mod stage;
 #[allow(dead_code, reason = "shared with tests/all.rs")]
 #[path = "../support/mod.rs"]
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     if !listing {
         parts::say_what_is_not_there();
     }
-    let trials = [daemon::trials(), file::trials(), records::trials()];
+    let trials = [daemon::trials(), file::trials(), records::trials(), rewritten::trials()];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !listing {
         reach::tell();

@@ -67,10 +67,18 @@ pub fn row(done: Done, who: &str, seen: impl Into<String>) {
     ROWS.lock().unwrap().push(Row { done, who: who.to_owned(), seen: seen.into() });
 }
 
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Adds a line below the table: something that was counted. Only after it was asserted.
+pub fn note(line: String) {
+    NOTES.lock().unwrap().push(line);
+}
+
 /// Prints the table and writes it to a file, if there is anything in it.
 pub fn tell() {
     let mut rows = ROWS.lock().unwrap();
-    if rows.is_empty() {
+    let notes = NOTES.lock().unwrap();
+    if rows.is_empty() && notes.is_empty() {
         return;
     }
     rows.sort_by(|one, other| (one.done, &one.who).cmp(&(other.done, &other.who)));
@@ -84,6 +92,9 @@ pub fn tell() {
         for row in these {
             writeln!(text, "  {:<60}  {}", row.who, row.seen).unwrap();
         }
+    }
+    for note in notes.iter() {
+        write!(text, "\n{note}").unwrap();
     }
     println!("{text}");
     fs::write(target().join("what-reaches-whom.txt"), text).expect("the table on disk");

@@ -118,7 +118,7 @@ impl FlagFile {
 }
 
 /// Flags by key, as text.
-fn keyed(flags: &[Flag]) -> Vec<(String, String)> {
+pub fn keyed(flags: &[Flag]) -> Vec<(String, String)> {
     flags.iter().map(|flag| (key(&flag.text()), flag.text())).collect()
 }
 

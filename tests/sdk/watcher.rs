@@ -66,6 +66,13 @@ impl Source {
         Self::of(json!({ "file": path }))
     }
 
+    /// And written by the SDK into a Redis, out of which it then serves: a relay's own data path.
+    pub fn into_redis(mut self, url: &str, prefix: &str) -> Self {
+        self.0.insert("redis".to_owned(), json!(url));
+        self.0.insert("prefix".to_owned(), json!(prefix));
+        self
+    }
+
     /// What was read from the store is kept so long.
     pub fn cached(mut self, cache: Duration) -> Self {
         self.0.insert("cache".to_owned(), json!(u64::try_from(cache.as_millis()).unwrap()));

@@ -27,6 +27,12 @@ pub fn flag(key: &str, version: u64) -> Flag {
 }
 
 impl Flag {
+    /// At another version.
+    pub fn version(mut self, version: u64) -> Self {
+        self.version = version;
+        self
+    }
+
     /// Off.
     pub fn off(mut self) -> Self {
         self.on = false;
