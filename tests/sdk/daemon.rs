@@ -17,7 +17,7 @@ use crate::watcher::Watcher;
 pub fn trials() -> Vec<Trial> {
     let tests: [(&str, fn(Sdk)); 6] = [
         ("daemon::off_and_undone", off_and_undone),
-        ("daemon::on_for_targets_rules_and_the_rest", on_for_targets_rules_and_the_rest),
+        ("daemon::on_for_targets_rules_and_others", on_for_targets_rules_and_others),
         ("daemon::a_value_for_everybody", a_value_for_everybody),
         ("daemon::a_prerequisite_that_is_off", a_prerequisite_that_is_off),
         ("daemon::when_the_cache_runs_out", when_the_cache_runs_out),
@@ -37,7 +37,7 @@ fn off_and_undone(sdk: Sdk) {
     assert_eq!(stage.stored("checkout"), flags()[0].text(), "LaunchDarkly's own record is back, byte for byte");
 }
 
-fn on_for_targets_rules_and_the_rest(sdk: Sdk) {
+fn on_for_targets_rules_and_others(sdk: Sdk) {
     let stage = Stage::filled(&flags());
     let mut watcher = Watcher::ready(sdk, &stage.daemon());
     watcher.evaluate("search").is(false, 1, "OFF");

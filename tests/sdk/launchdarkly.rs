@@ -1,6 +1,7 @@
 //! The simulated LaunchDarkly with a shop in it, for tests that do not run in a runtime of their own.
 
 use relay_commander::drill::launchdarkly::Control;
+use relay_commander::drill::launchdarkly::Fault;
 use relay_commander::drill::launchdarkly::Options;
 use relay_commander::drill::launchdarkly::Role;
 use relay_commander::drill::launchdarkly::Running;
@@ -21,7 +22,7 @@ pub const WRITER: &str = "api-writer-0001";
 pub struct LaunchDarkly {
     running: Running,
     // Behind what runs in it.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// Where everything happens.
@@ -51,11 +52,16 @@ impl LaunchDarkly {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let started = runtime.block_on(SimulatedLaunchDarkly::start(Options { seed, listener: None }));
-        Self { running: started.expect("the simulated LaunchDarkly"), _runtime: runtime }
+        Self { running: started.expect("the simulated LaunchDarkly"), runtime }
     }
 
     pub fn control(&self) -> &Control {
         &self.running.control
+    }
+
+    /// Sets a fault of its API; it is in force when this returns.
+    pub fn fault(&self, fault: Fault) {
+        self.runtime.block_on(self.control().fault(fault)).expect("a fault");
     }
 
     /// Where its API is.

@@ -6,6 +6,7 @@
 // Clippy knows tests by `#[test]` and `#[cfg(test)]`; all of this crate is tests and what they share.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod api_client;
 mod daemon;
 mod file;
 mod generated;
@@ -13,6 +14,7 @@ mod launchdarkly;
 mod parts;
 mod reach;
 mod records;
+mod rest;
 mod rewritten;
 mod stage;
 #[allow(dead_code, reason = "shared with tests/all.rs")]
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     if !listing {
         parts::say_what_is_not_there();
     }
-    let trials = [daemon::trials(), file::trials(), records::trials(), rewritten::trials()];
+    let trials = [daemon::trials(), file::trials(), records::trials(), rest::trials(), rewritten::trials()];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !listing {
         reach::tell();
