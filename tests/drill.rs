@@ -8,6 +8,7 @@ mod faults;
 mod flags;
 mod limits;
 mod listening;
+mod paper;
 mod patches;
 mod polling;
 mod stream_faults;
