@@ -3,9 +3,15 @@
 
 mod approvals;
 mod audit;
+mod configuration;
 mod faults;
 mod flags;
 mod limits;
+mod listening;
+mod paper;
 mod patches;
+mod polling;
+mod stream_faults;
+mod streams;
 mod support;
 mod switchboard;
