@@ -8,6 +8,7 @@
 
 mod api_client;
 mod daemon;
+mod data_path;
 mod file;
 mod generated;
 mod launchdarkly;
@@ -17,6 +18,7 @@ mod records;
 mod rest;
 mod rewritten;
 mod stage;
+mod streaming;
 #[allow(dead_code, reason = "shared with tests/all.rs")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -32,7 +34,15 @@ fn main() -> ExitCode {
     if !listing {
         parts::say_what_is_not_there();
     }
-    let trials = [daemon::trials(), file::trials(), records::trials(), rest::trials(), rewritten::trials()];
+    let trials = [
+        daemon::trials(),
+        file::trials(),
+        records::trials(),
+        rest::trials(),
+        rewritten::trials(),
+        streaming::trials(),
+        data_path::trials(),
+    ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !listing {
         reach::tell();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::launchdarkly::LaunchDarkly;
+use crate::launchdarkly::WRITER;
 use crate::support::rc::Ran;
 use crate::support::rc::Rc;
 use crate::support::redis::RedisServer;
@@ -36,6 +38,18 @@ impl Stage {
         let redis = RedisServer::with().tcp().start();
         let home = shop::home(&[("eu-1", &redis.url())]);
         Self { redis, home }
+    }
+
+    /// The operator has this LaunchDarkly's address and an access token for it.
+    pub fn knows(&self, launchdarkly: &LaunchDarkly) {
+        self.settings(&format!("LD_API_URL={}\nLD_API_KEY={WRITER}\n", launchdarkly.url()));
+    }
+
+    /// Adds lines to the home's `.env`.
+    pub fn settings(&self, lines: &str) {
+        let dot_env = self.home.path().join(".env");
+        let before = fs::read_to_string(&dot_env).expect("a .env");
+        fs::write(dot_env, format!("{before}{lines}")).expect("a .env");
     }
 
     /// The Redis for an SDK in daemon mode.

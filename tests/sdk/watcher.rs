@@ -24,11 +24,13 @@ use std::sync::mpsc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::launchdarkly::RETURN_WITHIN;
 use crate::parts::Sdk;
 
 /// How long an SDK may take for anything beyond what it was told to wait.
@@ -54,6 +56,17 @@ impl Source {
         let Value::Object(mut members) = members else { unreachable!() };
         members.entry("sdkKey").or_insert(json!("sdk-12345678-90ab-cdef-1234-567890abcdef"));
         Self(members)
+    }
+
+    /// LaunchDarkly's stream, or a relay's.
+    pub fn stream(url: &str, sdk_key: &str) -> Self {
+        Self::of(json!({ "streamUri": url, "sdkKey": sdk_key }))
+    }
+
+    /// Only a part of the environment.
+    pub fn filtered(mut self, filter: &str) -> Self {
+        self.0.insert("filter".to_owned(), json!(filter));
+        self
     }
 
     /// Daemon mode: a Redis that others fill.
@@ -185,8 +198,24 @@ impl Watcher {
     /// Waits until the flag gives anna this value.
     #[track_caller]
     pub fn wait(&mut self, flag: &str, value: impl Into<Value>) -> Served {
-        let value = value.into();
-        let served = self.wait_at_most(flag, &value, SOON);
+        self.wait_for(flag, &anna(), value)
+    }
+
+    /// Waits until the flag gives a context this value.
+    #[track_caller]
+    pub fn wait_for(&mut self, flag: &str, context: &Value, value: impl Into<Value>) -> Served {
+        self.wait_within(SOON, flag, context, &value.into())
+    }
+
+    /// Waits until the flag gives anna this value, as long as it may take an SDK to come back to a stream.
+    #[track_caller]
+    pub fn wait_after_a_return(&mut self, flag: &str, value: impl Into<Value>) -> Served {
+        self.wait_within(RETURN_WITHIN, flag, &anna(), &value.into())
+    }
+
+    #[track_caller]
+    fn wait_within(&mut self, within: Duration, flag: &str, context: &Value, value: &Value) -> Served {
+        let served = self.wait_at_most(within, flag, context, value);
         assert!(!served.late, "{}: {flag} never was {value}, but {served:?}", self.sdk);
         served
     }
@@ -194,16 +223,29 @@ impl Watcher {
     /// Asserts that the flag does not give anna this value within so long.
     #[track_caller]
     pub fn never(&mut self, flag: &str, value: impl Into<Value>, within: Duration) {
-        let served = self.wait_at_most(flag, &value.into(), within);
+        let served = self.wait_at_most(within, flag, &anna(), &value.into());
         assert!(served.late, "{}: {flag} ought not to have been {served:?}", self.sdk);
     }
 
     #[track_caller]
-    fn wait_at_most(&mut self, flag: &str, value: &Value, within: Duration) -> Served {
+    fn wait_at_most(&mut self, within: Duration, flag: &str, context: &Value, value: &Value) -> Served {
         let milliseconds = u64::try_from(within.as_millis()).unwrap();
         let line =
-            json!({ "do": "wait", "flag": flag, "context": anna(), "value": value, "milliseconds": milliseconds });
+            json!({ "do": "wait", "flag": flag, "context": context, "value": value, "milliseconds": milliseconds });
         Served::of(&self.ask(&line, within))
+    }
+
+    /// The same as [`Watcher::all`], asked again until the SDK can say.
+    #[track_caller]
+    pub fn all_within(&mut self, within: Duration) -> Option<Map<String, Value>> {
+        let begun = Instant::now();
+        loop {
+            let all = self.all();
+            if all.is_some() || begun.elapsed() > within {
+                return all;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What all flags give anna; none where the SDK cannot say.

@@ -21,6 +21,9 @@ import (
 	"github.com/launchdarkly/go-server-sdk/v7/ldfilewatch"
 )
 
+// The pause before the first attempt to come back to a stream; the SDK doubles it up to 30 s. Its own is a second.
+const reconnect = 100 * time.Millisecond
+
 // The most lines of the SDK's own log that are kept.
 const logLinesMax = 1000
 
@@ -75,7 +78,7 @@ func open(options options, wait time.Duration) (*client, error) {
 	}
 	switch {
 	case options.StreamURI != "":
-		stream := ldcomponents.StreamingDataSource()
+		stream := ldcomponents.StreamingDataSource().InitialReconnectDelay(reconnect)
 		if options.Filter != "" {
 			stream.PayloadFilter(options.Filter)
 		}

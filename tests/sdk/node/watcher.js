@@ -12,6 +12,9 @@ const { RedisFeatureStore } = require('@launchdarkly/node-server-sdk-redis');
 // The pause between two looks while waiting for a value, in milliseconds.
 const PAUSE = 2;
 
+// The pause before the first attempt to come back to a stream, in seconds; the SDK doubles it up to 30. Its own is one.
+const RECONNECT = 0.1;
+
 // The most lines of the SDK's own log that are kept.
 const LOG_LINES_MAX = 1000;
 
@@ -27,7 +30,9 @@ async function open({ sdkKey, streamUri, filter, file, redis, prefix, cache, mil
   const options = { sendEvents: false, diagnosticOptOut: true, logger: basicLogger({ level: 'info', destination: note }) };
   if (streamUri) {
     // The SDK wants all addresses or none. Nothing is polled, and no events are sent.
-    Object.assign(options, { streamUri, baseUri: streamUri, eventsUri: streamUri });
+    Object.assign(options, {
+      streamUri, baseUri: streamUri, eventsUri: streamUri, streamInitialReconnectDelay: RECONNECT,
+    });
     if (filter) options.payloadFilterKey = filter;
   } else if (file) {
     options.updateProcessor = new FileDataSourceFactory({ paths: [file], autoUpdate: true }).getFactory();

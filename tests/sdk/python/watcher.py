@@ -17,6 +17,9 @@ from ldclient.integrations import Files, Redis
 # The pause between two looks while waiting for a value, in seconds.
 PAUSE = 0.002
 
+# The pause before the first attempt to come back to a stream, in seconds; the SDK doubles it up to 30. Its own is one.
+RECONNECT = 0.1
+
 # The most lines of the SDK's own log that are kept.
 LOG_LINES_MAX = 1000
 
@@ -50,7 +53,10 @@ class Watcher:
         """Where flags come from: exactly one of a stream, a file or (with neither) a store that others fill."""
         options = {"send_events": False, "diagnostic_opt_out": True}
         if asked.get("streamUri"):
-            options.update(stream_uri=asked["streamUri"], base_uri=asked["streamUri"], payload_filter_key=asked.get("filter") or None)
+            options.update(
+                stream_uri=asked["streamUri"], base_uri=asked["streamUri"], initial_reconnect_delay=RECONNECT,
+                payload_filter_key=asked.get("filter") or None,
+            )
         elif asked.get("file"):
             options["update_processor_class"] = Files.new_data_source(paths=[asked["file"]], auto_update=True, poll_interval=0.05)
         else:
