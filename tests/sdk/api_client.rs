@@ -148,7 +148,7 @@ impl Answer {
 
     /// Asserts that the client raised this exception, for this status and code; the body.
     #[track_caller]
-    pub fn is_refused(self, exception: &str, status: u64, code: &str) -> Value {
+    pub fn refused(self, exception: &str, status: u64, code: &str) -> Value {
         let seen = (self.0["exception"].as_str(), self.0["status"].as_u64(), self.0["raw"]["code"].as_str());
         assert_eq!(seen, (Some(exception), Some(status), Some(code)), "{}", self.0);
         self.0["raw"].clone()

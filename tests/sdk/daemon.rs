@@ -15,15 +15,14 @@ use crate::stage::flags;
 use crate::watcher::Watcher;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(Sdk)); 6] = [
+    for_each_sdk(&[
         ("daemon::off_and_undone", off_and_undone),
         ("daemon::on_for_targets_rules_and_others", on_for_targets_rules_and_others),
         ("daemon::a_value_for_everybody", a_value_for_everybody),
         ("daemon::a_prerequisite_that_is_off", a_prerequisite_that_is_off),
         ("daemon::when_the_cache_runs_out", when_the_cache_runs_out),
         ("daemon::damaged_and_repaired", damaged_and_repaired),
-    ];
-    tests.into_iter().flat_map(|(name, test)| for_each_sdk(name, test)).collect()
+    ])
 }
 
 fn off_and_undone(sdk: Sdk) {

@@ -14,7 +14,7 @@ use crate::stage::flags;
 use crate::watcher::Watcher;
 
 pub fn trials() -> Vec<Trial> {
-    for_each_sdk("file::arrives_without_a_restart", arrives_without_a_restart)
+    for_each_sdk(&[("file::arrives_without_a_restart", arrives_without_a_restart)])
 }
 
 fn arrives_without_a_restart(sdk: Sdk) {

@@ -116,6 +116,12 @@ impl LaunchDarkly {
         self.runtime.block_on(waiting).expect("a stream");
     }
 
+    /// Whether so many requests that are not forgotten come to this path of its streams within so long.
+    pub fn is_asked(&self, path: &str, times: usize, within: Duration) -> bool {
+        let control = self.control().stream();
+        self.runtime.block_on(control.wait_for_requests(path, Wanted::at_least(times), within)).is_ok()
+    }
+
     /// A colleague changes a flag in the dashboard; its version there.
     pub fn colleague(&self, flag: &str, instruction: &Value) -> u64 {
         let (flag, instructions) = (flag.parse().expect("a key"), std::slice::from_ref(instruction));

@@ -15,6 +15,7 @@ mod launchdarkly;
 mod parts;
 mod reach;
 mod records;
+mod relay;
 mod rest;
 mod rewritten;
 mod stage;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         rewritten::trials(),
         streaming::trials(),
         data_path::trials(),
+        relay::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !listing {

@@ -88,8 +88,15 @@ impl Part {
     }
 }
 
+/// A test that each SDK has to pass, with its name.
+pub type TestOfEach = (&'static str, fn(Sdk));
+
 /// A line for each part without which tests are not run.
 pub fn say_what_is_not_there() {
+    if folder().is_none() {
+        println!("NOT RUN  LaunchDarkly's own SDKs: run scripts/sdk");
+        return;
+    }
     let sdks = Sdk::ALL.into_iter().map(Part::Sdk);
     for part in sdks.chain([Part::Relay]).filter(|part| !part.is_there()) {
         println!("NOT RUN  {}", part.absence());
@@ -106,11 +113,10 @@ pub fn trial(name: &str, needs: &[Part], test: impl FnOnce() + Send + 'static) -
     Trial::test(name, run).with_ignored_flag(!is_there)
 }
 
-/// The same test for each SDK, named `name::sdk`.
-pub fn for_each_sdk(name: &str, test: impl Fn(Sdk) + Clone + Send + 'static) -> Vec<Trial> {
-    let one = |sdk: Sdk| {
-        let test = test.clone();
+/// The same tests for each SDK, named `name::sdk`.
+pub fn for_each_sdk(tests: &[TestOfEach]) -> Vec<Trial> {
+    let one = |&(name, test): &TestOfEach, sdk: Sdk| {
         trial(&format!("{name}::{}", sdk.name()), &[Part::Sdk(sdk)], move || test(sdk))
     };
-    Sdk::ALL.into_iter().map(one).collect()
+    tests.iter().flat_map(|of_each| Sdk::ALL.map(|sdk| one(of_each, sdk))).collect()
 }

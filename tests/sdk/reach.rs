@@ -20,6 +20,8 @@ pub enum Done {
     EditBeforeConnecting,
     /// A relay restarted after the edit.
     RelayRestarted,
+    /// The same change comes over the relay's stream after the edit.
+    SamePatchAfterTheEdit,
     /// LaunchDarkly's stream returns and nothing was replayed.
     ReturnWithoutReplay,
     /// One record that does not decode.
@@ -29,12 +31,13 @@ pub enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::EditReadByDaemon,
         Self::EditReadByFile,
         Self::EditWhileConnected,
         Self::EditBeforeConnecting,
         Self::RelayRestarted,
+        Self::SamePatchAfterTheEdit,
         Self::ReturnWithoutReplay,
         Self::DamagedRecord,
         Self::Repaired,
@@ -47,6 +50,7 @@ impl Done {
             Self::EditWhileConnected => "rc update in the outage, and an SDK that stays connected to a relay",
             Self::EditBeforeConnecting => "rc update in the outage, and an SDK that connects to a relay afterwards",
             Self::RelayRestarted => "rc update in the outage, and the relay restarted",
+            Self::SamePatchAfterTheEdit => "the same patch through the relay's stream, after the edit",
             Self::ReturnWithoutReplay => "LaunchDarkly's stream returns, nothing was replayed",
             Self::DamagedRecord => "one record with \"on\":\"off\", as the old tool wrote it",
             Self::Repaired => "rc update --repair of that record",

@@ -118,7 +118,7 @@ fn a_json_patch_with_a_test() {
         call.model("patch_with_comment", "PatchWithComment", body).send()
     };
     assert_eq!(patch(42).is(200, "FeatureFlag")["environments"]["production"]["version"], 43);
-    patch(42).is_refused("ConflictException", 409, "optimistic_locking_error");
+    patch(42).refused("ConflictException", 409, "optimistic_locking_error");
 }
 
 fn approvals() {
@@ -127,7 +127,7 @@ fn approvals() {
     let mut direct = turn(true);
     direct["environmentKey"] = json!("guarded");
     let refused = client.call("FeatureFlagsApi", "patch_feature_flag", flag("refunds")).semantic_patch(direct).send();
-    refused.is_refused("ApiException", 405, "method_not_allowed");
+    refused.refused("ApiException", 405, "method_not_allowed");
     let body = json!({ "description": "a test", "instructions": [{ "kind": "turnFlagOn" }] });
     let request = client.call("ApprovalsApi", "post_approval_request_for_flag", place.clone());
     let request =
@@ -140,7 +140,7 @@ fn approvals() {
     one["id"] = request["_id"].clone();
     let early = client.call("ApprovalsApi", "post_approval_request_apply_for_flag", one.clone());
     let early = early.model("post_approval_request_apply_request", "PostApprovalRequestApplyRequest", json!({})).send();
-    early.is_refused("BadRequestException", 400, "invalid_request");
+    early.refused("BadRequestException", 400, "invalid_request");
     client.token(REVIEWER);
     let review = client.call("ApprovalsApi", "post_approval_request_review_for_flag", one.clone());
     let review = review.model(
@@ -200,27 +200,27 @@ fn the_audit_log_by_pages() {
 fn refusals() {
     let (launchdarkly, mut client) = begin();
     let get = |client: &ApiClient, key: &str| client.call("FeatureFlagsApi", "get_feature_flag", flag(key)).send();
-    get(&client, "no-such-flag").is_refused("NotFoundException", 404, "not_found");
+    get(&client, "no-such-flag").refused("NotFoundException", 404, "not_found");
     let nonsense = json!({ "environmentKey": "production", "instructions": [{ "kind": "turnFlagSideways" }] });
     let nonsense =
         client.call("FeatureFlagsApi", "patch_feature_flag", flag("checkout")).semantic_patch(nonsense).send();
-    nonsense.is_refused("BadRequestException", 400, "invalid_request");
+    nonsense.refused("BadRequestException", 400, "invalid_request");
     let version = client.call("OtherApi", "get_versions", json!({})).version("19990101").send();
-    version.is_refused("BadRequestException", 400, "invalid_request");
+    version.refused("BadRequestException", 400, "invalid_request");
     client.token(READER);
     let patch = client.call("FeatureFlagsApi", "patch_feature_flag", flag("checkout")).semantic_patch(turn(false));
-    patch.send().is_refused("ForbiddenException", 403, "forbidden");
+    patch.send().refused("ForbiddenException", 403, "forbidden");
     client.token("api-nobody");
-    get(&client, "checkout").is_refused("UnauthorizedException", 401, "unauthorized");
+    get(&client, "checkout").refused("UnauthorizedException", 401, "unauthorized");
     client.token(WRITER);
     launchdarkly.fault(Fault::status(503).times(1));
     let away = get(&client, "checkout");
-    away.is_refused("ServiceException", 503, "service_unavailable");
+    away.refused("ServiceException", 503, "service_unavailable");
     launchdarkly.control().limit(Limits { route: Some(1), answer: LimitAnswer::Reset, ..Limits::default() });
     let first = get(&client, "checkout");
     assert_eq!(first.header("x-ratelimit-route-remaining"), Some("0"));
     first.is(200, "FeatureFlag");
     let limited = get(&client, "checkout");
     assert!(limited.header("x-ratelimit-reset").is_some_and(|reset| reset.parse::<u64>().is_ok()), "{limited:?}");
-    limited.is_refused("ApiException", 429, "rate_limited");
+    limited.refused("ApiException", 429, "rate_limited");
 }

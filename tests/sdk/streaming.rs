@@ -17,14 +17,13 @@ use crate::watcher::Watcher;
 use crate::watcher::anna;
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(Sdk)); 5] = [
+    for_each_sdk(&[
         ("streaming::every_kind_of_event", every_kind_of_event),
         ("streaming::after_every_kind_of_fault", after_every_kind_of_fault),
         ("streaming::an_old_state_is_taken_and_left", an_old_state_is_taken_and_left),
         ("streaming::a_part_of_the_environment", a_part_of_the_environment),
         ("streaming::a_key_that_is_not_taken", a_key_that_is_not_taken),
-    ];
-    tests.into_iter().flat_map(|(name, test)| for_each_sdk(name, test)).collect()
+    ])
 }
 
 fn every_kind_of_event(sdk: Sdk) {

@@ -6,7 +6,7 @@
 //! | (at the start) | `{"sdk", "version", "store", "runtime"}` |
 //! | `{"do": "open", "milliseconds", …}`: begins, and waits so long at most; [`Source`] says where flags come from | `{"initialized"}` |
 //! | `{"do": "evaluate", "flag", "context"}` | `{"value", "variation", "reason"}`, null as the default value |
-//! | `{"do": "wait", "flag", "context", "value", "milliseconds"}`: evaluates until it is that value | the same, with `after` (ms), and `late` if it never was |
+//! | `{"do": "wait", "flag", "context", "value", "milliseconds"}`: evaluates until it is that value | the same, with `late` if it never was |
 //! | `{"do": "all", "context"}` | `{"values"}`; null where the SDK cannot say |
 //! | `{"do": "logs"}` | `{"logs"}`: what the SDK wrote into its log since the last time |
 //! | `{"do": "close"}` | `{"closed"}` |
@@ -99,8 +99,6 @@ pub struct Served {
     pub value: Value,
     pub variation: Option<u64>,
     pub reason: Value,
-    /// How long was waited for it, in milliseconds.
-    pub after: Option<u64>,
     late: bool,
 }
 
@@ -110,7 +108,6 @@ impl Served {
             value: answer["value"].clone(),
             variation: answer["variation"].as_u64(),
             reason: answer["reason"].clone(),
-            after: answer["after"].as_u64(),
             late: answer["late"] == json!(true),
         }
     }

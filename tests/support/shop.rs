@@ -1,5 +1,8 @@
 //! A shop in production: flag records as LaunchDarkly sends them, and homes whose `.env` names stores.
 
+// Both test programs use this file, each another part of it.
+#![allow(dead_code)]
+
 use std::fs;
 
 /// Where its flags are kept.

@@ -107,8 +107,6 @@ type served struct {
 	Value     ldvalue.Value             `json:"value"`
 	Variation ldvalue.OptionalInt       `json:"variation"`
 	Reason    ldreason.EvaluationReason `json:"reason"`
-	// How long was waited for it, in milliseconds.
-	After *int64 `json:"after,omitempty"`
 	// It was not what was waited for.
 	Late bool `json:"late,omitempty"`
 }
@@ -134,13 +132,10 @@ func (c *client) wait(asked request) (served, error) {
 		if err != nil {
 			return served{}, err
 		}
-		waited := time.Since(begun)
-		milliseconds := waited.Milliseconds()
-		now.After = &milliseconds
 		if now.Value.Equal(wanted) {
 			return now, nil
 		}
-		if waited > time.Duration(asked.Milliseconds)*time.Millisecond {
+		if time.Since(begun) > time.Duration(asked.Milliseconds)*time.Millisecond {
 			now.Late = true
 			return now, nil
 		}
