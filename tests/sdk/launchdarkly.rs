@@ -100,14 +100,9 @@ impl LaunchDarkly {
         self.runtime.block_on(self.control().stream().clear_faults()).expect("no faults");
     }
 
-    /// Its streams are there again, and begin with the state at a moment that was given a name.
-    pub fn stream_returns_as_it_was(&self, moment: &str) {
-        let old = FaultKind::OldPut { changes_ago: None, moment: Some(moment.to_owned()) };
-        let control = self.control().stream();
-        self.runtime.block_on(async {
-            control.clear_faults().await.expect("no faults");
-            control.fault(Fault::new(old)).await.expect("a fault");
-        });
+    /// The one stream that is open breaks; it can be opened again at once.
+    pub fn stream_breaks(&self) {
+        self.stream_fault(Fault::new(FaultKind::Close).times(1));
     }
 
     /// Waits until somebody streams.

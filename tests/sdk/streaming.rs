@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
     for_each_sdk(&[
         ("streaming::every_kind_of_event", every_kind_of_event),
         ("streaming::after_every_kind_of_fault", after_every_kind_of_fault),
+        ("streaming::an_event_that_is_no_json", an_event_that_is_no_json),
         ("streaming::an_old_state_is_taken_and_left", an_old_state_is_taken_and_left),
         ("streaming::a_part_of_the_environment", a_part_of_the_environment),
         ("streaming::a_key_that_is_not_taken", a_key_that_is_not_taken),
@@ -63,28 +64,49 @@ fn every_kind_of_event(sdk: Sdk) {
 fn after_every_kind_of_fault(sdk: Sdk) {
     let launchdarkly = LaunchDarkly::with(&flags());
     let mut watcher = Watcher::ready(sdk, &launchdarkly.source());
-    let faults = [
-        FaultKind::Refuse,
-        FaultKind::Reset,
-        FaultKind::Close,
-        FaultKind::HalfEvent,
-        FaultKind::Garbage,
-        FaultKind::Status { status: 503, retry_after: None },
-        FaultKind::Slow { milliseconds: 300 },
-    ];
+    let refusal = FaultKind::Status { status: 503, retry_after: None };
+    // What breaks the stream, and what keeps it from coming back at once.
+    let faults =
+        [vec![FaultKind::Refuse], vec![FaultKind::Reset], vec![FaultKind::Close], vec![refusal, FaultKind::Close]];
     let mut on = true;
-    for kind in faults {
-        launchdarkly.stream_fault(Fault::new(kind.clone()));
+    for kinds in faults {
+        for kind in &kinds {
+            launchdarkly.stream_fault(Fault::new(kind.clone()));
+        }
         on = !on;
-        // Some of these show on the next event alone.
         launchdarkly.colleague_turns("checkout", on);
         launchdarkly.stream_returns();
         let served = watcher.wait_after_a_return("checkout", on);
-        assert_eq!(served.variation, Some(u64::from(!on)), "{kind:?}");
+        assert_eq!(served.variation, Some(u64::from(!on)), "{kinds:?}");
         // And the stream goes on.
         launchdarkly.colleague_turns("refunds", on);
         watcher.wait_after_a_return("refunds", on);
     }
+    // What happens to one event.
+    for kind in [FaultKind::HalfEvent, FaultKind::Slow { milliseconds: 300 }] {
+        launchdarkly.stream_fault(Fault::new(kind).times(1));
+        on = !on;
+        launchdarkly.colleague_turns("checkout", on);
+        watcher.wait_after_a_return("checkout", on);
+    }
+}
+
+/// An event that is no JSON is over for the Go and the Node SDK: the change in it is lost until the stream breaks. (Of the
+/// Go SDK that is true only where the path of the event is damaged; a relay has the same reader.) The Python SDK opens the
+/// stream anew.
+fn an_event_that_is_no_json(sdk: Sdk) {
+    let launchdarkly = LaunchDarkly::with(&flags());
+    let mut watcher = Watcher::ready(sdk, &launchdarkly.source());
+    launchdarkly.stream_fault(Fault::new(FaultKind::Garbage).times(1));
+    launchdarkly.colleague_turns("checkout", false);
+    if sdk != Sdk::Python {
+        // The next event is taken, so the stream is open still.
+        launchdarkly.colleague_turns("refunds", true);
+        watcher.wait("refunds", true);
+        watcher.evaluate("checkout").is(true, 0, "FALLTHROUGH");
+        launchdarkly.stream_breaks();
+    }
+    watcher.wait_after_a_return("checkout", false).is(false, 1, "OFF");
 }
 
 /// LaunchDarkly may come back with what it knew a while ago: a put is taken whatever its versions.
@@ -94,11 +116,12 @@ fn an_old_state_is_taken_and_left(sdk: Sdk) {
     launchdarkly.colleague_turns("checkout", false);
     let mut watcher = Watcher::ready(sdk, &launchdarkly.source());
     watcher.evaluate("checkout").is(false, 1, "OFF");
-    launchdarkly.stream_goes_away();
-    launchdarkly.stream_returns_as_it_was("before");
+    let old = FaultKind::OldPut { changes_ago: None, moment: Some("before".to_owned()) };
+    launchdarkly.stream_fault(Fault::new(old));
+    launchdarkly.stream_breaks();
     watcher.wait_after_a_return("checkout", true).is(true, 0, "FALLTHROUGH");
-    launchdarkly.stream_goes_away();
     launchdarkly.stream_returns();
+    launchdarkly.stream_breaks();
     watcher.wait_after_a_return("checkout", false).is(false, 1, "OFF");
 }
 

@@ -213,7 +213,10 @@ impl Watcher {
     #[track_caller]
     fn wait_within(&mut self, within: Duration, flag: &str, context: &Value, value: &Value) -> Served {
         let served = self.wait_at_most(within, flag, context, value);
-        assert!(!served.late, "{}: {flag} never was {value}, but {served:?}", self.sdk);
+        if served.late {
+            let logs = self.logs();
+            panic!("{}: {flag} never was {value}, but {served:?}; its log: {logs:#?}", self.sdk);
+        }
         served
     }
 
