@@ -11,6 +11,7 @@ mod listening;
 mod paper;
 mod patches;
 mod polling;
+mod relay;
 mod stream_faults;
 mod streams;
 mod support;
