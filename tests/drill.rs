@@ -12,6 +12,7 @@ mod paper;
 mod patches;
 mod polling;
 mod relay;
+mod seeds;
 mod stream_faults;
 mod streams;
 mod support;
