@@ -6,6 +6,7 @@ mod audit;
 mod configuration;
 mod faults;
 mod flags;
+mod instructions;
 mod limits;
 mod listening;
 mod paper;
