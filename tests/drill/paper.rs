@@ -38,7 +38,14 @@ fn blocks(mark: &str) -> Vec<String> {
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_BIN_EXE_rc")).parent().unwrap();
     let profile: &[&str] = if folder.ends_with("release") { &["--release"] } else { &[] };
-    let built = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo says to tests of the package would have crates built again that look at it.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
+    let built = cargo
         .args(["build", "--quiet", "--locked", "--example", "simulated-launchdarkly", "--target-dir"])
         .arg(folder.parent().unwrap())
         .args(profile)

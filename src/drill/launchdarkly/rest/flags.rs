@@ -54,22 +54,35 @@ struct Filter<'a> {
     environments: Vec<&'a str>,
     query: Option<String>,
     tags: Vec<&'a str>,
-    archived: bool,
+    kept: Kept,
+    temporary: Option<bool>,
+}
+
+/// Which flags are listed. LaunchDarkly's own list leaves archived flags out.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kept {
+    #[default]
+    Live,
+    Deprecated,
+    Archived,
 }
 
 impl<'a> Filter<'a> {
     fn of(call: &'a Call) -> Result<Self, Problem> {
         let mut environments = call.parameters("env");
         environments.extend(call.parameters("filterEnv"));
-        let archived = call.switch("archived")?;
-        let mut filter = Self { environments, archived, tags: call.parameters("tag"), query: None };
+        let kept = if call.switch("archived")? { Kept::Archived } else { Kept::Live };
+        let mut filter = Self { environments, kept, tags: call.parameters("tag"), ..Self::default() };
         for part in call.parameter("filter").into_iter().flat_map(|filter| filter.split(',')) {
             match part.split_once(':').map(|(name, value)| (name.trim(), value)) {
                 Some(("filterEnv", value)) => filter.environments.push(value),
                 Some(("query", value)) => filter.query = Some(value.to_lowercase()),
                 Some(("tags", value)) => filter.tags.extend(value.split('+')),
-                Some(("state", "archived")) | Some(("archived", "true")) => filter.archived = true,
-                Some(("state", "live")) | Some(("archived", "false")) => filter.archived = false,
+                Some(("state", "archived") | ("archived", "true")) => filter.kept = Kept::Archived,
+                Some(("state", "live") | ("archived", "false")) => filter.kept = Kept::Live,
+                Some(("state", "deprecated")) => filter.kept = Kept::Deprecated,
+                Some(("type", "temporary")) => filter.temporary = Some(true),
+                Some(("type", "permanent")) => filter.temporary = Some(false),
                 _ => return Err(Problem::invalid(format!("unknown filter '{part}'"))),
             }
         }
@@ -80,7 +93,13 @@ impl<'a> Filter<'a> {
     fn fits(&self, flag: &Value) -> bool {
         let has = |name: &str, wanted: &str| text(flag, name).to_lowercase().contains(wanted);
         let tags = list(flag.get("tags"));
-        flag.get("archived") == Some(&json!(self.archived))
+        let is = |name: &str| flag.get(name) == Some(&json!(true));
+        let kept = match self.kept {
+            Kept::Live => !is("archived"),
+            Kept::Deprecated => !is("archived") && is("deprecated"),
+            Kept::Archived => is("archived"),
+        };
+        kept && self.temporary.is_none_or(|wanted| is("temporary") == wanted)
             && self.query.as_ref().is_none_or(|wanted| has("key", wanted) || has("name", wanted))
             && self.tags.iter().all(|tag| tags.contains(&json!(tag)))
     }
@@ -101,10 +120,10 @@ pub async fn list_flags(
     let (page, total, names) = {
         let account = ld.account();
         let found = account.project(&project)?;
-        let fitting = found.flags.values().filter(|flag| filter.fits(flag));
-        let total = fitting.clone().count();
-        let page: Vec<Arc<Value>> = fitting.skip(offset).take(limit).cloned().collect();
-        (page, total, named(found, &filter.environments)?)
+        let mut fitting: Vec<&Arc<Value>> = found.flags.values().filter(|flag| filter.fits(flag)).collect();
+        sort(&mut fitting, call.parameter("sort"))?;
+        let page: Vec<Arc<Value>> = fitting.iter().skip(offset).take(limit).map(|&flag| Arc::clone(flag)).collect();
+        (page, fitting.len(), named(found, &filter.environments)?)
     };
     let summary = !matches!(call.parameter("summary"), Some("0" | "false"));
     let items: Vec<Value> = page.iter().map(|flag| shown(&project, &names, flag, summary)).collect();
@@ -112,6 +131,21 @@ pub async fn list_flags(
     let kept: String = kept.map(|(name, value)| format!("&{}={}", encoded(name), encoded(value))).collect();
     let links = page_links(&format!("/api/v2/flags/{project}"), &kept, offset, limit, total);
     ok(&json!({ "items": items, "totalCount": total, "_links": links }))
+}
+
+/// Sorts as asked: by a field, the other way round where its name begins with `-`.
+fn sort(flags: &mut [&Arc<Value>], by: Option<&str>) -> Result<(), Problem> {
+    let Some(by) = by else { return Ok(()) };
+    let (field, turned) = by.strip_prefix('-').map_or((by, false), |field| (field, true));
+    match field {
+        "key" | "name" => flags.sort_by(|one, other| text(one, field).cmp(text(other, field))),
+        "creationDate" => flags.sort_by_key(|flag| flag.get(field).and_then(Value::as_i64)),
+        _ => return Err(Problem::invalid(format!("the simulated LaunchDarkly can not sort by '{field}'"))),
+    }
+    if turned {
+        flags.reverse();
+    }
+    Ok(())
 }
 
 /// `self`, and `first`, `prev`, `next`, `last` where there is such a page. `kept`: the other parameters.

@@ -5,6 +5,7 @@ mod call;
 mod flags;
 pub mod limit;
 pub mod limited;
+mod lists;
 
 use std::sync::Arc;
 
@@ -47,9 +48,11 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v2", get(root))
         .route("/api/v2/versions", get(versions))
         .route("/api/v2/caller-identity", get(caller_identity))
+        .route("/api/v2/tokens", get(lists::tokens))
         .route("/api/v2/tokens/{id}", get(token))
+        .route("/api/v2/projects", get(lists::projects))
         .route("/api/v2/projects/{project}", get(project))
-        .route("/api/v2/projects/{project}/environments", get(environments))
+        .route("/api/v2/projects/{project}/environments", get(lists::environments))
         .route("/api/v2/projects/{project}/environments/{environment}", get(environment))
         .route("/api/v2/flags/{project}", get(flags::list_flags))
         .route("/api/v2/flags/{project}/{flag}", get(flags::get_flag).patch(patch_flag).delete(delete_flag))
@@ -70,7 +73,7 @@ pub fn ok(body: &Value) -> Answer {
 }
 
 async fn root() -> Answer {
-    let names = ["auditlog", "caller-identity", "flags", "projects", "tokens", "versions"];
+    let names = ["auditlog", "caller-identity", "projects", "tokens", "versions"];
     let links = names.iter().map(|name| ((*name).to_owned(), link(format!("/api/v2/{name}"))));
     let mut links: serde_json::Map<String, Value> = links.collect();
     links.insert("self".to_owned(), link("/api/v2"));
@@ -114,18 +117,6 @@ pub fn must_view(call: &Call, project: &str) -> Result<(), Problem> {
 async fn project(State(ld): Ld, Path(project): Path<String>, call: Call) -> Answer {
     must_view(&call, &project)?;
     ok(&ld.account().project(&project)?.representation())
-}
-
-async fn environments(State(ld): Ld, Path(project): Path<String>, call: Call) -> Answer {
-    must_view(&call, &project)?;
-    let (limit, offset) = (call.number("limit")?.unwrap_or(20), call.number("offset")?.unwrap_or(0));
-    let account = ld.account();
-    let environments = &account.project(&project)?.environments;
-    let items: Vec<Value> =
-        environments.values().skip(offset).take(limit).map(|one| one.representation(&project)).collect();
-    let links =
-        flags::page_links(&format!("/api/v2/projects/{project}/environments"), "", offset, limit, environments.len());
-    ok(&json!({ "items": items, "totalCount": environments.len(), "_links": links }))
 }
 
 async fn environment(State(ld): Ld, Path((project, key)): Path<(String, String)>, call: Call) -> Answer {

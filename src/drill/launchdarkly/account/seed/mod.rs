@@ -25,6 +25,7 @@
 //! default; a flag has a configuration in every environment, off at version 1 where the seed says nothing.
 
 mod building;
+mod stored;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -36,6 +37,7 @@ use super::filter::PayloadFilter;
 use super::identity::Effect;
 use super::identity::Role;
 use super::identity::Statement;
+use crate::store::StoreError;
 
 /// A seed that can not be what LaunchDarkly holds.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,13 @@ pub enum SeedError {
     Unreadable {
         /// What is wrong, and where.
         source: serde_json::Error,
+    },
+    /// The store that it is to be taken from does not answer, or does not hold what a relay puts there.
+    #[error("the seed of the simulated LaunchDarkly: {source}")]
+    Store {
+        /// What the store said.
+        #[from]
+        source: StoreError,
     },
     /// A key, flag or record in it is not one.
     #[error("the seed of the simulated LaunchDarkly: {place}: {problem}")]
@@ -266,6 +275,15 @@ impl Seed {
     #[must_use]
     pub fn records(self, document: Value) -> Self {
         self.in_environment(|environment| environment.records = document)
+    }
+
+    /// As [`Seed::records`], from the text of a flag file.
+    ///
+    /// # Errors
+    /// [`SeedError::Unreadable`] if it is not JSON.
+    pub fn flag_file(self, text: &str) -> Result<Self, SeedError> {
+        let document = serde_json::from_str(text).map_err(|source| SeedError::Unreadable { source })?;
+        Ok(self.records(document))
     }
 
     /// A payload filter of the project.
