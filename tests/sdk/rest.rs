@@ -66,6 +66,10 @@ fn who_asks_and_where() {
     assert_eq!((&caller["authKind"], &caller["serviceToken"]), (&json!("token"), &json!(false)));
     let token = client.call("AccessTokensApi", "get_token", json!({ "id": caller["tokenId"] }));
     assert_eq!(token.send().is(200, "Token")["role"], "writer");
+    let tokens = client.call("AccessTokensApi", "get_tokens", json!({})).send().is(200, "Tokens");
+    assert_eq!(tokens["items"].as_array().unwrap().len(), 1, "one's own, and those of services");
+    let projects = client.call("ProjectsApi", "get_projects", json!({})).send().is(200, "Projects");
+    assert_eq!(projects["items"][0]["key"], "shop");
     client.call("ProjectsApi", "get_project", json!({ "project_key": "shop" })).send().is(200, "Project");
     let environments = client.call("EnvironmentsApi", "get_environments_by_project", json!({ "project_key": "shop" }));
     assert_eq!(environments.send().is(200, "Environments")["totalCount"], 3);
@@ -105,6 +109,10 @@ fn a_semantic_patch() {
     // In that state already: nothing happens, and it is no error.
     let again = client.call("FeatureFlagsApi", "patch_feature_flag", flag("checkout")).semantic_patch(turn(false));
     assert_eq!(again.send().is(200, "FeatureFlag")["environments"]["production"]["version"], 43);
+    let gone = client.call("FeatureFlagsApi", "delete_feature_flag", flag("checkout")).send();
+    assert_eq!(gone.is(204, "NoneType"), Value::Null);
+    let gone = client.call("FeatureFlagsApi", "get_feature_flag", flag("checkout")).send();
+    gone.refused("NotFoundException", 404, "not_found");
 }
 
 fn a_json_patch_with_a_test() {
