@@ -9,6 +9,7 @@
 mod api_client;
 mod daemon;
 mod data_path;
+mod facts;
 mod file;
 mod generated;
 mod launchdarkly;
@@ -28,6 +29,7 @@ mod watcher;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
+use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     if !listing {
         parts::say_what_is_not_there();
     }
-    let trials = [
+    let mut trials: Vec<Trial> = [
         daemon::trials(),
         file::trials(),
         records::trials(),
@@ -44,8 +46,12 @@ fn main() -> ExitCode {
         streaming::trials(),
         data_path::trials(),
         relay::trials(),
-    ];
-    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    trials.extend(facts::trials(trials.iter().map(|trial| trial.name().to_owned()).collect()));
+    let conclusion = libtest_mimic::run(&arguments, trials);
     if !listing {
         reach::tell();
     }
