@@ -156,6 +156,10 @@ async fn answer(
     {
         response.headers_mut().insert(header::DATE, date);
     }
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if asks_for.stream && !media_type.is_some_and(|media_type| media_type.starts_with("text/event-stream")) {
+        line.has_no_stream();
+    }
     board.received.answered(number, response.status().as_u16());
     Ok(response)
 }
