@@ -32,6 +32,8 @@ pub struct Stream {
     response: reqwest::Response,
     /// What came and is not an event yet.
     pending: String,
+    /// So far there is no end of an event in it.
+    searched: usize,
     pub comments: usize,
 }
 
@@ -47,7 +49,7 @@ impl Stream {
         let response = request.send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
-        Self { response, pending: String::new(), comments: 0 }
+        Self { response, pending: String::new(), searched: 0, comments: 0 }
     }
 
     /// The next event; `None` where the stream ends, in order or not.
@@ -114,7 +116,12 @@ impl Stream {
     }
 
     fn take_block(&mut self) -> Option<Event> {
-        let (block, rest) = self.pending.split_once("\n\n")?;
+        let Some(end) = self.pending[self.searched..].find("\n\n").map(|place| self.searched + place) else {
+            self.searched = self.pending.floor_char_boundary(self.pending.len().saturating_sub(1));
+            return None;
+        };
+        self.searched = 0;
+        let (block, rest) = (&self.pending[..end], &self.pending[end + 2..]);
         let (first, second) = block.split_once('\n').unwrap();
         let event = Event {
             name: first.strip_prefix("event: ").unwrap().to_owned(),

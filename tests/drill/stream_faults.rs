@@ -119,6 +119,17 @@ async fn statuses_and_pages_instead_of_a_stream() {
     assert_eq!(stream.event().await.name, "patch", "what is open does not notice");
 }
 
+/// A connection on which a stream was refused stays open for other requests, and is none of a fault for streams.
+#[tokio::test]
+async fn refused_streams_do_not_count() {
+    let shop = open().await;
+    assert!(ask(&shop, "/all", "sdk-wrong").await.text().await.unwrap().contains("unauthorized"));
+    set(&shop, Fault::new(FaultKind::Reset).on("GET", "/all").times(1)).await;
+    assert_eq!(shop.control().stream().faults().len(), 1);
+    assert!(try_to_ask(&shop, "/all", KEY).await.is_err());
+    streaming(&shop).await;
+}
+
 #[tokio::test]
 async fn half_an_event() {
     let shop = open().await;

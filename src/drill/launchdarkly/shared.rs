@@ -55,8 +55,8 @@ impl Shared {
         Arc::new(Self {
             account: Mutex::new(account),
             delivery: Delivery::default(),
-            api: Board::new(&[]),
-            stream: Board::new(&delivery::STREAMS),
+            api: Board::without_streams(),
+            stream: Board::with_streams(delivery::asks_for),
             limiter: Limiter::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
             stop: watch::Sender::new(false),

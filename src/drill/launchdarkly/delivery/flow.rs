@@ -33,6 +33,7 @@ struct Flow {
     ld: Arc<Shared>,
     feed: Feed,
     queue: Queue,
+    line: Arc<Line>,
     /// What is sent before anything of the queue.
     first: VecDeque<Bytes>,
     fate: watch::Receiver<Fate>,
@@ -45,6 +46,7 @@ struct Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
+        self.line.has_no_stream();
         self.ld.delivery.unsubscribe(&self.feed, self.queue.number);
     }
 }
@@ -63,7 +65,8 @@ impl Opened {
         let Self { ld, feed, queue, line } = self;
         let heartbeat = ld.delivery.heartbeat.subscribe();
         let (fate, sent) = (line.fate(), Instant::now());
-        let flow = Flow { ld, feed, queue, first: first.into_iter().collect(), fate, heartbeat, sent, over: false };
+        let first = first.into_iter().collect();
+        let flow = Flow { ld, feed, queue, line, first, fate, heartbeat, sent, over: false };
         let mut response = Response::new(Body::from_stream(unfold(flow, |mut flow| async {
             let piece = flow.next().await?;
             Some((piece, flow))

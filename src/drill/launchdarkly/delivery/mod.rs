@@ -35,16 +35,27 @@ use super::account::Account;
 use super::account::Project;
 use super::account::news::News;
 use super::answer::Problem;
+use super::listener::fault::AsksFor;
 use super::listener::fault::Past;
 use super::listener::line::Line;
 use super::shared::Shared;
 use super::shared::locked;
 
-/// The paths at which there are streams.
-pub const STREAMS: [&str; 3] = ["/all", "/relay_auto_config", "/big-segments"];
+/// What is asked for at a path.
+pub fn asks_for(path: &str) -> AsksFor {
+    let state = path == "/sdk/latest-all" || path.starts_with("/sdk/flags") || path.starts_with("/sdk/segments/");
+    match path {
+        "/all" => AsksFor { stream: true, state: true },
+        "/relay_auto_config" | "/big-segments" => AsksFor { stream: true, state: false },
+        _ => AsksFor { stream: false, state },
+    }
+}
 
 /// How often LaunchDarkly sends a comment where there is nothing else to send.
 const HEARTBEAT: Duration = Duration::from_secs(180);
+
+/// More often than that, nothing else would be sent any more.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(1);
 
 /// Everything that is served on the stream's listener.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -72,8 +83,17 @@ struct State {
     /// Delivery stands still at this position.
     held_at: Option<u64>,
     subscribers: Subscribers,
-    /// What was last sent of each feed as a whole, and its position.
-    payloads: HashMap<Feed, (u64, Payload)>,
+    /// What was last sent of each feed as a whole, and what of.
+    payloads: HashMap<Feed, (Stand, Payload)>,
+    /// How often environments or payload filters changed.
+    edition: u64,
+}
+
+/// Of what a payload was made: another one has other contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    position: u64,
+    edition: u64,
 }
 
 impl Default for Delivery {
@@ -86,7 +106,7 @@ impl Default for Delivery {
 #[derive(Debug)]
 pub enum Reading {
     Ready(Payload),
-    Fresh { contents: Contents, position: u64 },
+    Fresh { contents: Contents, stand: Stand },
 }
 
 impl Delivery {
@@ -102,6 +122,7 @@ impl Delivery {
             }
             News::Environment { .. } | News::Filter { .. } => {
                 state.payloads.clear();
+                state.edition += 1;
                 state.send_configuration(account, &news);
                 state.end_refused(account, &news);
                 drop(state);
@@ -129,15 +150,15 @@ impl Delivery {
     /// What the environment holds for its SDKs, as of now or of a moment of the past. The caller holds the account.
     fn read(&self, project: &Project, environment: &str, filter: Option<&str>, past: Option<&Past>) -> Reading {
         let state = locked(&self.state);
-        let position = state.position(past);
+        let stand = Stand { position: state.position(past), edition: state.edition };
         let feed = feed_of(&project.key, environment, filter);
         if let Some((known, payload)) = state.payloads.get(&feed)
-            && *known == position
+            && *known == stand
         {
             return Reading::Ready(payload.clone());
         }
-        let contents = state.contents(project, environment, filter, position);
-        Reading::Fresh { contents, position }
+        let contents = state.contents(project, environment, filter, stand.position);
+        Reading::Fresh { contents, stand }
     }
 
     /// As [`Delivery::read`], where it is not wanted as a whole.
@@ -147,8 +168,8 @@ impl Delivery {
     }
 
     /// Keeps what was made of a reading for the next who asks.
-    fn keep(&self, feed: &Feed, position: u64, payload: &Payload) {
-        locked(&self.state).payloads.insert(feed.clone(), (position, payload.clone()));
+    fn keep(&self, feed: &Feed, stand: Stand, payload: &Payload) {
+        locked(&self.state).payloads.insert(feed.clone(), (stand, payload.clone()));
     }
 
     /// Delivery stands still: what is changed from now on reaches nobody, by stream or by polling.
@@ -204,7 +225,7 @@ impl Delivery {
 
     /// How often a comment is sent where there is nothing else to send.
     pub fn set_heartbeat(&self, interval: Duration) {
-        self.heartbeat.send_replace(interval);
+        self.heartbeat.send_replace(interval.max(HEARTBEAT_MIN));
     }
 
     /// Tells all relays with automatic configuration to drop that stream and to open it again.

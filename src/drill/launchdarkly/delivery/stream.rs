@@ -79,9 +79,9 @@ pub fn environment<'a>(account: &'a Account, headers: &HeaderMap) -> Result<(&'a
 pub fn payload(ld: &Shared, feed: &Feed, reading: Reading) -> Payload {
     match reading {
         Reading::Ready(payload) => payload,
-        Reading::Fresh { contents, position } => {
+        Reading::Fresh { contents, stand } => {
             let payload = contents.payload();
-            ld.delivery.keep(feed, position, &payload);
+            ld.delivery.keep(feed, stand, &payload);
             payload
         }
     }

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Board;
+use super::fault::AsksFor;
 use super::fault::FaultKind;
 use super::line::Fate;
 use super::line::Line;
@@ -125,13 +126,13 @@ async fn answer(
     let (method, path) = (parts.method.as_str().to_owned(), parts.uri.path().to_owned());
     let whole_path = parts.uri.path_and_query().map_or(path.as_str(), |whole| whole.as_str());
     let number = board.received.note(now_ms(), &method, whole_path, &parts.headers, &body);
-    let stream = parts.method == Method::GET && board.is_stream(&path);
-    if stream {
+    let asks_for = if parts.method == Method::GET { (board.asks_for)(&path) } else { AsksFor::default() };
+    if asks_for.stream {
         line.asks_for_stream(&path);
     }
     // Looked at before, so that whatever is taken back after the decision ends a black hole.
     let epoch = board.faults.epoch();
-    let verdict = board.faults.decide(&method, &path, stream);
+    let verdict = board.faults.decide(&method, &path, asks_for);
     if verdict.delay_ms > 0 {
         sleep(Duration::from_millis(verdict.delay_ms).min(HOLD_MAX)).await;
     }
@@ -154,6 +155,10 @@ async fn answer(
         && let Some(date) = date(now_ms().saturating_add(verdict.skew_ms))
     {
         response.headers_mut().insert(header::DATE, date);
+    }
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if asks_for.stream && !media_type.is_some_and(|media_type| media_type.starts_with("text/event-stream")) {
+        line.has_no_stream();
     }
     board.received.answered(number, response.status().as_u16());
     Ok(response)

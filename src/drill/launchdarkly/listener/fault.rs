@@ -166,6 +166,15 @@ pub enum Past {
     Moment(String),
 }
 
+/// What a request asks for, as far as faults treat it differently.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct AsksFor {
+    /// A stream, whose events are decided about by themselves.
+    pub stream: bool,
+    /// Flags or segments, which may be those of the past.
+    pub state: bool,
+}
+
 /// What happens to one request.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -273,8 +282,8 @@ impl Faults {
         self.epoch.subscribe()
     }
 
-    /// Decides about a request, and counts it. `stream`: it asks for one, whose events are decided about by themselves.
-    pub fn decide(&self, method: &str, path: &str, stream: bool) -> Verdict {
+    /// Decides about a request, and counts it.
+    pub fn decide(&self, method: &str, path: &str, asks_for: AsksFor) -> Verdict {
         let mut verdict = Verdict::default();
         self.each(method, path, |fault| {
             match &fault.kind {
@@ -282,12 +291,12 @@ impl Faults {
                 FaultKind::ClockSkew { milliseconds } => {
                     verdict.skew_ms = verdict.skew_ms.saturating_add(*milliseconds);
                 }
-                FaultKind::OldPut { changes_ago, moment } if verdict.past.is_none() => {
+                FaultKind::OldPut { changes_ago, moment } if asks_for.state && verdict.past.is_none() => {
                     let ago = || changes_ago.map(Past::ChangesAgo);
                     verdict.past = moment.clone().map(Past::Moment).or_else(ago);
                 }
                 FaultKind::OldPut { .. } | FaultKind::HalfEvent => return false,
-                FaultKind::Garbage if stream => return false,
+                FaultKind::Garbage if asks_for.stream => return false,
                 _ if verdict.instead.is_some() => return false,
                 _ => verdict.instead = Some((fault.kind.clone(), fault.applied)),
             }
@@ -359,7 +368,9 @@ mod tests {
         add(&faults, Fault::new(FaultKind::Garbage).on("GET", "/all").times(1)).unwrap();
         add(&faults, Fault::new(FaultKind::HalfEvent).times(1)).unwrap();
         add(&faults, Fault::new(FaultKind::OldPut { changes_ago: Some(2), moment: None }).times(1)).unwrap();
-        let verdict = faults.decide("GET", "/all", true);
+        let elsewhere = faults.decide("GET", "/big-segments", AsksFor { stream: true, state: false });
+        assert_eq!(elsewhere, Verdict::default(), "there is no put that could be old");
+        let verdict = faults.decide("GET", "/all", AsksFor { stream: true, state: true });
         assert_eq!(verdict, Verdict { past: Some(Past::ChangesAgo(2)), ..Verdict::default() });
         assert_eq!(faults.decide_event("/big-segments").damage, Some(Damage::Half));
         assert_eq!(faults.decide_event("/all").damage, Some(Damage::Garbage));
@@ -372,18 +383,19 @@ mod tests {
         let faults = Faults::default();
         add(&faults, Fault::status(503).on("PATCH", "/api/v2/flags/*").times(2)).unwrap();
         add(&faults, Fault::new(FaultKind::Slow { milliseconds: 5 })).unwrap();
-        let status = |method: &str| match faults.decide(method, "/api/v2/flags/shop/checkout", false).instead {
-            Some((FaultKind::Status { status, .. }, false)) => Some(status),
-            None => None,
-            other => panic!("{other:?}"),
-        };
+        let status =
+            |method: &str| match faults.decide(method, "/api/v2/flags/shop/checkout", AsksFor::default()).instead {
+                Some((FaultKind::Status { status, .. }, false)) => Some(status),
+                None => None,
+                other => panic!("{other:?}"),
+            };
         assert_eq!(
             [status("GET"), status("PATCH"), status("patch"), status("PATCH")],
             [None, Some(503), Some(503), None]
         );
-        assert_eq!(faults.decide("GET", "/", false).delay_ms, 5);
+        assert_eq!(faults.decide("GET", "/", AsksFor::default()).delay_ms, 5);
         faults.clear();
-        assert_eq!(faults.decide("GET", "/", false), Verdict::default());
+        assert_eq!(faults.decide("GET", "/", AsksFor::default()), Verdict::default());
     }
 
     #[test]

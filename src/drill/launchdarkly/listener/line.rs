@@ -26,7 +26,7 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Line {
     fate: watch::Sender<Fate>,
-    /// The path of the stream that was asked for on it, if one was. A stream is a connection's last answer.
+    /// The path of the stream that is asked for or open on it.
     stream: Mutex<Option<String>>,
 }
 
@@ -50,6 +50,11 @@ impl Line {
     /// acts on one or the other.
     pub fn asks_for_stream(&self, path: &str) {
         *locked(&self.stream) = Some(path.to_owned());
+    }
+
+    /// No stream is open on it (any more).
+    pub fn has_no_stream(&self) {
+        *locked(&self.stream) = None;
     }
 }
 
@@ -117,6 +122,8 @@ mod tests {
         one.line.seal(Fate::Silent);
         assert_eq!(*one.line.fate().borrow(), Fate::Closed);
         assert_eq!(*two.line.fate().borrow(), Fate::Open, "no stream was asked for on it");
+        two.line.asks_for_stream("/all");
+        two.line.has_no_stream();
         drop(one);
         assert_eq!(lines.seal_streams(Fate::Reset, 5, |_| true), 0);
     }

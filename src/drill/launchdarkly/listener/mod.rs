@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use self::fault::AsksFor;
 use self::fault::Fault;
 use self::fault::FaultError;
 use self::fault::FaultKind;
@@ -28,8 +29,9 @@ const SWITCH_MAX: Duration = Duration::from_secs(10);
 /// What a listener's connections and the hand on it have in common.
 #[derive(Debug)]
 pub struct Board {
-    /// The paths at which there are streams.
-    streams: &'static [&'static str],
+    /// What is asked for at a path.
+    asks_for: fn(&str) -> AsksFor,
+    has_streams: bool,
     pub faults: Faults,
     pub received: ReceivedLog,
     pub lines: Arc<Lines>,
@@ -38,9 +40,20 @@ pub struct Board {
 }
 
 impl Board {
-    pub fn new(streams: &'static [&'static str]) -> Arc<Self> {
+    /// A listener on which there are streams, or other things that faults treat in their own way.
+    pub fn with_streams(asks_for: fn(&str) -> AsksFor) -> Arc<Self> {
+        Self::new(asks_for, true)
+    }
+
+    /// A listener on which there are only requests and their answers.
+    pub fn without_streams() -> Arc<Self> {
+        Self::new(|_| AsksFor::default(), false)
+    }
+
+    fn new(asks_for: fn(&str) -> AsksFor, has_streams: bool) -> Arc<Self> {
         Arc::new(Self {
-            streams,
+            asks_for,
+            has_streams,
             faults: Faults::default(),
             received: ReceivedLog::default(),
             lines: Arc::default(),
@@ -48,14 +61,10 @@ impl Board {
         })
     }
 
-    fn is_stream(&self, path: &str) -> bool {
-        self.streams.contains(&path)
-    }
-
     /// Sets a fault on top of those that are set. Returns when it is in force, on streams that are open too.
     pub async fn set(&self, fault: Fault) -> Result<(), FaultError> {
         let streams_only = matches!(fault.kind, FaultKind::HalfEvent | FaultKind::OldPut { .. });
-        if streams_only && self.streams.is_empty() {
+        if streams_only && !self.has_streams {
             return Err(FaultError::OnlyOnStreams);
         }
         self.faults.add(fault, |fault, most| {

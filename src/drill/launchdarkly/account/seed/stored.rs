@@ -1,6 +1,7 @@
 //! Seeds from a store that a relay has filled: LaunchDarkly as it was when the relay heard of it last.
 
-use serde_json::Map;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::json;
 
@@ -18,7 +19,8 @@ impl Seed {
     /// [`SeedError::Store`]: the store does not answer. [`SeedError::Wrong`]: it is empty, or a record in it is not JSON.
     pub async fn store(self, store: &dyn Store, prefix: &str) -> Result<Self, SeedError> {
         let place = |what: &str| format!("{what} of {} under {prefix:?}", store.address());
-        let (mut flags, mut damaged) = (Map::new(), None);
+        // A store names its flags in any order, and each time in another one.
+        let (mut flags, mut damaged) = (BTreeMap::new(), None);
         let mut take = |flag: &FlagKey, record: &[u8]| match serde_json::from_slice::<Value>(record) {
             Ok(record) => drop(flags.insert(flag.to_string(), record)),
             Err(error) => drop(damaged.get_or_insert((flag.to_string(), error.to_string()))),
@@ -27,9 +29,9 @@ impl Seed {
         if let Some((flag, problem)) = damaged {
             return Err(SeedError::Wrong { place: place(&format!("flag {flag}")), problem });
         }
-        let mut segments = Map::new();
+        let mut segments = BTreeMap::new();
         for (key, record) in store.segments(prefix).await? {
-            let record = serde_json::from_slice(&record).map_err(|error| SeedError::Wrong {
+            let record: Value = serde_json::from_slice(&record).map_err(|error| SeedError::Wrong {
                 place: place(&format!("segment {key}")),
                 problem: error.to_string(),
             })?;
