@@ -89,12 +89,13 @@ pub fn tell() {
     let mut text = String::from("WHAT REACHES WHOM, as it was seen\n");
     for done in Done::ALL {
         writeln!(text, "\n{}", done.words()).unwrap();
-        let mut these = rows.iter().filter(|row| row.done == done).peekable();
-        if these.peek().is_none() {
+        let these: Vec<&Row> = rows.iter().filter(|row| row.done == done).collect();
+        if these.is_empty() {
             writeln!(text, "  NOT RUN").unwrap();
         }
+        let width = these.iter().map(|row| row.who.len()).max().unwrap_or_default();
         for row in these {
-            writeln!(text, "  {:<60}  {}", row.who, row.seen).unwrap();
+            writeln!(text, "  {:<width$}  {}", row.who, row.seen).unwrap();
         }
     }
     for note in notes.iter() {

@@ -160,16 +160,28 @@ impl Scene {
         }
     }
 
-    /// The status that the relay answers to somebody who polls all flags.
-    fn polled(&self) -> u16 {
+    /// What the relay answers to somebody who shows the SDK key: status and body.
+    fn answer(&self, path: &str) -> (u16, String) {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let url = format!("{}/sdk/flags", self.url());
+        let url = format!("{}{path}", self.url());
         runtime.block_on(async {
             let client = reqwest::Client::builder().no_proxy().timeout(RETURN_WITHIN).build().unwrap();
-            client.get(url).header("Authorization", SDK_KEY).send().await.unwrap().status().as_u16()
+            let answer = client.get(url).header("Authorization", SDK_KEY).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
         })
+    }
+
+    /// The status that the relay answers to somebody who polls all flags.
+    fn polled(&self) -> u16 {
+        self.answer("/sdk/flags").0
+    }
+
+    /// Who saw something: the SDK, and through which relay.
+    fn who(&self, sdk: &Watcher) -> String {
+        let status: Value = serde_json::from_str(&self.answer("/status").1).unwrap();
+        format!("{} through relay {}", sdk.sdk, status["version"].as_str().unwrap())
     }
 
     fn stored(&self, prefix: &str, flag: &str) -> Value {
@@ -187,11 +199,6 @@ fn shop_alone() -> Scene {
     Scene::set(LaunchDarkly::with(&flags()), "")
 }
 
-/// The sentence of the table about a relay.
-fn through(sdk: &Watcher) -> String {
-    format!("{} through a relay", sdk.sdk)
-}
-
 fn an_edit_in_the_outage() {
     let mut scene = shop_alone();
     let mut connected = Sdk::ALL.map(|sdk| Watcher::ready(sdk, &scene.source()));
@@ -206,15 +213,19 @@ fn an_edit_in_the_outage() {
     for sdk in Sdk::ALL {
         let (after, mut new) = scene.connect_until(sdk, "checkout", false, edited);
         new.evaluate("checkout").is(false, 1, "OFF");
-        let seen = format!("off; the first that got it connected {} ms after the edit", after.as_millis());
-        row(Done::EditBeforeConnecting, &through(&new), seen);
+        let seen = format!(
+            "off; the first that got it connected {} ms after the edit; the relay's cache was set to {} ms",
+            after.as_millis(),
+            CACHE.as_millis()
+        );
+        row(Done::EditBeforeConnecting, &scene.who(&new), seen);
     }
     // Who was connected does not, however long it stays.
     connected[0].never("checkout", false, NEVER);
     for watcher in &mut connected {
         watcher.evaluate("checkout").is(true, 0, "FALLTHROUGH");
         let seen = format!("still on after {} s", edited.elapsed().as_secs());
-        row(Done::EditWhileConnected, &through(watcher), seen);
+        row(Done::EditWhileConnected, &scene.who(watcher), seen);
     }
     // A restarted relay drops its connections, and reads its store.
     scene.stop();
@@ -223,7 +234,7 @@ fn an_edit_in_the_outage() {
     for watcher in &mut connected {
         watcher.wait_after_a_return("checkout", false).is(false, 1, "OFF");
         let seen = format!("off {} ms after the restart", restarted.elapsed().as_millis());
-        row(Done::RelayRestarted, &through(watcher), seen);
+        row(Done::RelayRestarted, &scene.who(watcher), seen);
     }
     // And LaunchDarkly's return takes it away from everybody.
     scene.launchdarkly.stream_returns();
@@ -231,7 +242,7 @@ fn an_edit_in_the_outage() {
     for watcher in &mut connected {
         watcher.wait_after_a_return("checkout", true).is(true, 0, "FALLTHROUGH");
         let seen = format!("on again {} ms after the return", returned.elapsed().as_millis());
-        row(Done::ReturnWithoutReplay, &through(watcher), seen);
+        row(Done::ReturnWithoutReplay, &scene.who(watcher), seen);
     }
     assert_eq!(scene.stored(shop::PREFIX, "checkout")["version"], 42);
 }
@@ -248,7 +259,7 @@ fn started_in_the_outage() {
     let started = Instant::now();
     let (after, mut new) = scene.connect_until(Sdk::Go, "checkout", false, started);
     let seen = format!("off {} ms after a relay was started that had no LaunchDarkly", after.as_millis());
-    row(Done::RelayRestarted, &through(&new), seen);
+    row(Done::RelayRestarted, &scene.who(&new), seen);
     scene.wait_for_status("cut off");
     // Now with a relay that serves out of its store: the same as with any other.
     let edited = Instant::now();
@@ -297,7 +308,7 @@ fn the_api_alone_was_away() {
     connected.wait("checkout", false).is(false, 1, "OFF");
     let seen =
         format!("off {} ms after rc replay was started; its store kept the edit", replayed.elapsed().as_millis());
-    row(Done::SamePatchAfterTheEdit, &through(&connected), seen);
+    row(Done::SamePatchAfterTheEdit, &scene.who(&connected), seen);
     assert_eq!(scene.stage.stored("checkout"), bytes, "the store has its own record still");
 }
 
@@ -315,13 +326,13 @@ fn one_record_that_does_not_decode() {
     }
     let (new, initialized) = Watcher::open(Sdk::Go, &scene.source());
     assert!(!initialized, "a new connection gets nothing");
-    row(Done::DamagedRecord, &through(&new), "one that connects gets nothing; who polls gets status 500");
+    row(Done::DamagedRecord, &scene.who(&new), "one that connects gets nothing; who polls gets status 500");
     scene.stage.rc("update -p shop -e production -f checkout -s off").code(3).err("answer 500 for ALL flags");
     let edited = Instant::now();
     scene.stage.rc("update -p shop -e production -f checkout -s off --repair").code(8).out("(mended)");
     let (after, mut new) = scene.connect_until(Sdk::Go, "checkout", false, edited);
     assert_eq!((new.all().map(|all| all.len()), scene.polled()), (Some(flags().len()), 200));
-    row(Done::Repaired, &through(&new), format!("all flags again {} ms after the repair", after.as_millis()));
+    row(Done::Repaired, &scene.who(&new), format!("all flags again {} ms after the repair", after.as_millis()));
 }
 
 fn payload_filters() {
@@ -378,7 +389,7 @@ fn automatic_configuration() {
     assert!(!initialized, "a relay with automatic configuration serves nothing without LaunchDarkly");
     row(
         Done::RelayRestarted,
-        &format!("{}, automatic configuration", through(&new)),
+        &format!("{}, automatic configuration", scene.who(&new)),
         "nothing at all, its store is full",
     );
 }
