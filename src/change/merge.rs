@@ -86,6 +86,10 @@ fn has_ended<'m>(override_: &Override, mut marks: impl Iterator<Item = &'m (Chan
 }
 
 fn precedence(one: &Override, other: &Override) -> Ordering {
+    // As a rule all hosts hold the same, and there may be many.
+    if one == other {
+        return Ordering::Equal;
+    }
     let rank = |override_: &Override| {
         let state = match override_.state {
             OverrideState::InForce => (0, 0),

@@ -17,7 +17,6 @@ use crate::change::override_::OVERRIDE_CHANGES_MAX;
 use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::state;
 use crate::change::state::EditStanding;
@@ -199,11 +198,11 @@ fn is_only_filed(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Folds
             state.targets.get(&chosen.target),
             Some(Outcome::Written { colleagues_see: false, .. } | Outcome::Intended | Outcome::Unknown { .. })
         );
-        let Copy::Readable(record) = seen.copy() else { return false };
+        let Some(record) = seen.copy.readable() else { return false };
         let stands = intents
             .iter()
             .filter(|intent| intent.target == chosen.target)
-            .any(|intent| intent.after.as_ref().is_some_and(|after| after.same_value(&record)));
+            .any(|intent| intent.after.as_ref().is_some_and(|after| after.same_value(record)));
         let told = matches!(state.targets.get(&chosen.target), Some(Outcome::Written { colleagues_see: false, .. }));
         written && (stands || told)
     })

@@ -3,6 +3,7 @@
 //! where it changed in between, and decided again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -224,20 +225,20 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
 async fn read(stores: &Stores, target: &Target, flag: &FlagKey) -> Result<Seen, String> {
     let Some(store) = survey::store_of(stores, target) else { return Err("is no store of this run".to_owned()) };
     let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await.map_err(|error| error.to_string())?;
-    let FlagReading { record, override_ } = reading.flags.get(flag).cloned().unwrap_or_default();
+    let FlagReading { record, override_, .. } = reading.flags.get(flag).cloned().unwrap_or_default();
     let (override_text, override_) = match override_ {
         Some(stored) => (Some(stored.text), Some(stored.parsed)),
         None => (None, None),
     };
-    Ok(Seen { record, own_keys: reading.own_keys, override_text, override_ })
+    Ok(Seen { copy: Copy::of(record.as_deref()), own_keys: reading.own_keys, override_text, override_ })
 }
 
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
-    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| match seen.copy() {
-        Copy::Readable(record) if !is_ours(&record, seen.own().into_iter().chain([telling.sent])) => Some(record),
-        _ => None,
+    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
+        let record = seen.copy.readable()?;
+        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));
@@ -290,10 +291,10 @@ fn awaits(telling: &Telling<'_>, seen: &Seen, target: &Target, request: &str) ->
             let write = Write {
                 target: target.clone(),
                 flag: own.flag.clone(),
-                before: seen.exact_record(),
+                before: seen.copy.exact_record().cloned(),
                 after: None,
                 override_before: seen.override_text.clone(),
-                override_after: OverrideWrite::Put(Box::new(Override { state, ..own.clone() })),
+                override_after: OverrideWrite::Put(Arc::new(Override { state, ..own.clone() })),
                 change: own.change().unwrap_or_default(),
             };
             (Came::Awaits, Some(write))

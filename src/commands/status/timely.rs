@@ -108,14 +108,16 @@ impl Store for Timely {
         self.store.replace(target, recorded)
     }
 
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>> {
+    fn prefixes<'a>(&'a self, expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>> {
         // Walking over millions of keys takes longer than any single answer; the rest can be asked all the same.
-        Box::pin(async {
+        Box::pin(async move {
             let half = self.until - self.within / 3;
-            tokio::time::timeout_at(half, self.bounded(self.store.prefixes(), true)).await.unwrap_or_else(|_| {
-                let problem = format!("did not name its prefixes within {}", duration(self.within / 3 * 2));
-                Err(StoreError::Unreachable { address: self.store.address(), problem })
-            })
+            tokio::time::timeout_at(half, self.bounded(self.store.prefixes(expected), true)).await.unwrap_or_else(
+                |_| {
+                    let problem = format!("did not name its prefixes within {}", duration(self.within / 3 * 2));
+                    Err(StoreError::Unreachable { address: self.store.address(), problem })
+                },
+            )
         })
     }
 

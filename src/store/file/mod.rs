@@ -316,6 +316,7 @@ impl Content {
         FlagReading {
             record: self.document.flag(flag).map(|text| text.as_bytes().to_vec()),
             override_: self.beside.override_of(flag).map(|text| StoredOverride::read(text.to_owned())),
+            marks: None,
         }
     }
 
@@ -420,7 +421,7 @@ impl Store for FileStore {
         .boxed()
     }
 
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>> {
+    fn prefixes<'a>(&'a self, _expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>> {
         let found = |content: &Content| {
             let head = content.head();
             Ok(PrefixFound { prefix: String::new(), flag_count: head.flag_count, initialised: true })

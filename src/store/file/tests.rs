@@ -202,7 +202,7 @@ async fn writers_wait_for_each_other() {
                     ChangeId::new(),
                     &crate::store::FlagReading {
                         record: Some(record(true, 42).text().as_bytes().to_vec()),
-                        override_: None,
+                        ..Default::default()
                     },
                 )
             };

@@ -191,8 +191,8 @@ impl Store for RedisStore {
         self.write(target, recorded).boxed()
     }
 
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>> {
-        self.find_prefixes().boxed()
+    fn prefixes<'a>(&'a self, expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>> {
+        self.find_prefixes(expected).boxed()
     }
 
     fn log<'a>(&'a self, prefix: &'a str, count: usize) -> BoxFuture<'a, Result<Vec<LogEntry>, StoreError>> {

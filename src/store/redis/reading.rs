@@ -32,6 +32,9 @@ const AT_ONCE_MAX: u64 = 2_000;
 /// The most flags, overrides or ended marks that are read.
 const FIELDS_MAX: usize = 200_000;
 
+/// The most ended marks that are looked through while a flag is read: they cost the server less than another question.
+const MARKS_ALONG_MAX: usize = 500;
+
 /// The most steps of a search for prefixes: some ten million keys.
 const PREFIX_STEPS_MAX: usize = 5_000;
 
@@ -59,6 +62,11 @@ impl RedisStore {
                 }
             }
         }
+        if let [flag] = flags {
+            // No round trip more. A flag's key means nothing but itself in a pattern.
+            question.cmd("HSCAN").arg(&keys.ended).arg(0).arg("MATCH").arg(format!("*/{flag}"));
+            question.arg("COUNT").arg(MARKS_ALONG_MAX);
+        }
         let mut values = self.connections.ask(&question).await?.into_iter();
         let mut reading = self.reading_head(&keys, &mut values).await?;
         if flags.is_empty() {
@@ -74,7 +82,8 @@ impl RedisStore {
         for flag in flags {
             let record = records.next().flatten().map(cut);
             let override_ = overrides.next().flatten().map(stored_override);
-            reading.flags.insert(flag.clone(), FlagReading { record, override_ });
+            let marks = values.next().and_then(marks_along);
+            reading.flags.insert(flag.clone(), FlagReading { record, override_, marks });
         }
         Ok(reading)
     }
@@ -206,10 +215,13 @@ impl RedisStore {
         }
     }
 
-    pub(super) async fn find_prefixes(&self) -> Result<Vec<PrefixFound>, StoreError> {
+    /// What is `expected` is measured while the others are searched for: both questions go out together.
+    pub(super) async fn find_prefixes(&self, expected: &[String]) -> Result<Vec<PrefixFound>, StoreError> {
         let pattern = format!("*{}", keys::FEATURES);
         let search = scan::names(&self.connections, &pattern, PREFIX_STEPS_MAX);
-        let names = match tokio::time::timeout(PREFIXES_WITHIN, search).await {
+        let search = tokio::time::timeout(PREFIXES_WITHIN, search);
+        let (names, measured) = futures_util::join!(search, self.measure(expected.to_vec()));
+        let names = match names {
             Ok(Ok(Walked::All(names))) => names,
             Ok(Ok(Walked::Refused(error))) => return Err(self.refused(&error, "scan", None).await),
             Ok(Err(error)) => return Err(error),
@@ -230,7 +242,12 @@ impl RedisStore {
         if prefixes.len() > PREFIXES_MAX {
             return Err(self.too_many(&pattern));
         }
-        self.measure(prefixes).await
+        let mut found = measured?;
+        found.retain(|found| prefixes.contains(&found.prefix));
+        prefixes.retain(|prefix| !found.iter().any(|found| found.prefix == *prefix));
+        found.extend(self.measure(prefixes).await?);
+        found.sort_by(|one, other| one.prefix.cmp(&other.prefix));
+        Ok(found)
     }
 
     /// How many flags each prefix has. What is no hash is none of a relay's, and what may not be read is none of ours.
@@ -389,6 +406,19 @@ fn head(keys: &Keys) -> Pipeline {
 
 fn flag_key(field: &[u8]) -> Option<FlagKey> {
     std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// The ended marks that came along with one flag; `None` if these are not all, or if one cannot be read.
+fn marks_along(answer: Value) -> Option<Vec<(ChangeId, EndedMark)>> {
+    let Value::Array(mut parts) = answer else { return None };
+    let (Some(Value::Array(values)), Some(Value::BulkString(cursor))) = (parts.pop(), parts.pop()) else { return None };
+    let mark = |(field, value): (Vec<u8>, Vec<u8>)| {
+        Some((keys::change_of(std::str::from_utf8(&field).ok()?)?, serde_json::from_slice(&value).ok()?))
+    };
+    if cursor != b"0" {
+        return None;
+    }
+    scan::pairs(values).into_iter().map(mark).collect()
 }
 
 /// A record that is too long is not kept whole: one byte more than is allowed is enough for `flag::record` to refuse it,
