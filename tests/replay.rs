@@ -9,4 +9,5 @@ mod killed;
 mod sending;
 mod stage;
 mod stores;
+mod suspects;
 mod verify;

@@ -164,7 +164,10 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
 /// belongs to another flag or environment counts as one that cannot be read: two environments were given one prefix, or
 /// somebody copied keys, and what stands there is nobody's to overwrite.
 pub fn seen(view: &TargetView, environment: &Environment, flag: &FlagKey) -> Option<Seen> {
-    let reading = view.reading.as_ref().ok()?;
+    view.reading.as_ref().ok().map(|reading| seen_in(reading, environment, flag))
+}
+
+fn seen_in(reading: &Reading, environment: &Environment, flag: &FlagKey) -> Seen {
     let found = reading.flags.get(flag).cloned().unwrap_or_default();
     let (override_text, override_) = match found.override_ {
         Some(stored) => (Some(stored.text), Some(stored.parsed)),
@@ -179,7 +182,24 @@ pub fn seen(view: &TargetView, environment: &Environment, flag: &FlagKey) -> Opt
         }
         other => other,
     };
-    Some(Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ })
+    Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ }
+}
+
+/// One target, and what it holds of one flag now.
+///
+/// # Errors
+/// It could not be read.
+pub async fn look_at(
+    stores: &Stores,
+    target: &Target,
+    environment: &Environment,
+    flag: &FlagKey,
+) -> Result<Seen, StoreError> {
+    let not_configured =
+        || StoreError::Unreachable { address: target.store.clone(), problem: "is no store of this run".to_owned() };
+    let store = store_of(stores, target).ok_or_else(not_configured)?;
+    let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await?;
+    Ok(seen_in(&reading, environment, flag))
 }
 
 /// Whether a record's text can hold a prerequisite: false for nearly all flags, and told without parsing them.

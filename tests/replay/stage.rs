@@ -21,6 +21,8 @@ use tokio::runtime::Runtime;
 use crate::support::rc::Ran;
 use crate::support::rc::Rc;
 use crate::support::redis::RedisServer;
+use crate::update::stage::Started;
+use crate::update::stage::wait_until;
 
 pub const PREFIX: &str = "ld:shop:production";
 pub const TOKEN: &str = "api-writer-0001";
@@ -118,6 +120,30 @@ impl Shop {
 
     pub fn version(&self, key: &str) -> u64 {
         self.control().configuration(&environment(), &flag(key)).unwrap()["version"].as_u64().unwrap()
+    }
+
+    /// Starts it and does not wait for its end.
+    pub fn started(&self, home: &Path, line: &str) -> Started {
+        self.settings(home, TOKEN);
+        Started::rc(&Rc::new().line(line), home)
+    }
+
+    /// Starts `line`, ends it like a power cut once LaunchDarkly has applied the patch of `key`, and lets LaunchDarkly
+    /// answer again: nobody here knows what came of it.
+    #[track_caller]
+    pub fn cut_off_after_the_patch(&self, line: &str, key: &str) {
+        let before = self.version(key);
+        self.fault(Fault::new(FaultKind::BlackHole).on("PATCH", "*").after_applying());
+        let mut run = self.started(self.home.path(), line);
+        wait_until("LaunchDarkly has the patch", || self.version(key) > before);
+        run.kill();
+        self.back();
+    }
+
+    /// What arrived with this method, by path.
+    pub fn received(&self, method: &str) -> Vec<String> {
+        let received = self.control().received();
+        received.into_iter().filter(|one| one.method == method).map(|one| one.path).collect()
     }
 
     pub fn patches(&self) -> usize {
