@@ -288,6 +288,8 @@ proptest! {
         ours in prop::collection::btree_set(prop::sample::select(Aspect::ALL.to_vec()), 0..4),
     ) {
         let override_ = override_of(&base, &net(&edits, &[]), change(1));
+        // Where the version has not moved, nothing of ours can be there.
+        let ours = if theirs.version() > base.version() { ours } else { BTreeSet::new() };
         let history = History { explained: Some(true), touched: false, ours: Some(ours) };
         let mut there = now(&theirs);
         if shift {

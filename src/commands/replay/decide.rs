@@ -81,7 +81,10 @@ pub fn step(item: &Item, decision: Option<Decision>) -> Step {
     match &item.course {
         Course::Send { instructions, .. } => send_or_request(item, instructions),
         Course::Already { version } => Step::Settle { version: *version, since: None },
-        Course::Had { version, since } => Step::Settle { version: *version, since: Some(words::entry_in_words(since)) },
+        Course::Had { version, version_now, since } => {
+            let since = format!("v{version_now} since: {}", words::entry_in_words(since));
+            Step::Settle { version: *version, since: Some(since) }
+        }
         Course::Nothing => Step::PutBack,
         Course::Conflict { .. } | Course::ChangedBack { .. } => match (decision, item.instructions()) {
             (Some(Decision::Override), Some(instructions)) => send_or_request(item, instructions),

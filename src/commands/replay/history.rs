@@ -18,9 +18,9 @@ use crate::launchdarkly::audit::Wrote;
 pub struct Told {
     /// What counts in a comparison.
     pub history: History,
-    /// LaunchDarkly has had the override as it is now: a replay of it was cut off before anybody noted it. What stands
-    /// there now was decided after it.
-    pub delivered: bool,
+    /// LaunchDarkly has had the override as it is now: a replay of it was cut off before anybody noted it. How many
+    /// entries have come since: what stands there now was decided after it.
+    pub delivered: Option<u64>,
     /// The newest entry of others that touched what the override touches, or may have.
     pub since: Option<AuditEntry>,
 }
@@ -52,7 +52,7 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
             touched: is_touched,
             ours: whose(audit, &touched, ours),
         },
-        delivered: delivered.is_some(),
+        delivered: delivered.and_then(|newer| u64::try_from(newer).ok()),
         since: audit.entries.iter().take(after).find(by_others).cloned(),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(from_us(&log(&[ours, carols])), Some([].into()));
         assert_eq!(from_us(&log(&[])), Some([].into()));
         assert_eq!(from_us(&AuditLog { complete: false, ..log(&[]) }), None);
-        assert!(!told(&log(&[carols, ours]), &override_, 1).delivered, "not the newest change");
+        assert_eq!(told(&log(&[carols, ours]), &override_, 1).delivered, None, "not the newest change");
     }
 
     #[test]
@@ -155,9 +155,9 @@ mod tests {
             told(&log(&[(actions, Some(change)), carols]), &off(&[change]), 2)
         };
         let found = with(&["updateOn"]);
-        assert!(found.delivered);
+        assert_eq!(found.delivered, Some(1));
         assert_eq!(found.since.unwrap().author, "carol");
-        assert!(!with(&["createApprovalRequest"]).delivered, "only asked for");
-        assert!(!with(&["updateTags"]).delivered, "not what it asks for");
+        assert_eq!(with(&["createApprovalRequest"]).delivered, None, "only asked for");
+        assert_eq!(with(&["updateTags"]).delivered, None, "not what it asks for");
     }
 }

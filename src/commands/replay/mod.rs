@@ -6,7 +6,7 @@ mod evidence;
 mod files;
 mod history;
 mod outcome;
-mod owed;
+pub(super) mod owed;
 mod plan;
 mod remote;
 mod report;

@@ -76,8 +76,10 @@ pub enum Course {
     },
     /// LaunchDarkly has had it, by its audit log, and somebody changed it there since: his word is the later one.
     Had {
-        /// Its version now.
+        /// Its version when it had it, as far as the log tells.
         version: u64,
+        /// Its version now.
+        version_now: u64,
         /// What was done since.
         since: Box<AuditEntry>,
     },
@@ -198,10 +200,12 @@ pub fn course(override_: &Override, remote: Option<&RemoteFlag>, told: &Told) ->
         version: remote.version,
         archived: remote.archived,
     });
-    let version = now.as_ref().map_or(0, |now| now.version);
+    let version_now = now.as_ref().map_or(0, |now| now.version);
     let had = || {
-        let since = told.since.clone().filter(|_| told.delivered)?;
-        Some(Course::Had { version, since: Box::new(since) })
+        let (entries, since) = (told.delivered?, told.since.clone()?);
+        // One version for each entry, as far as can be told; and ours was at least the first one after the base.
+        let version = version_now.saturating_sub(entries).max(override_.base.version().saturating_add(1));
+        Some(Course::Had { version: version.min(version_now), version_now, since: Box::new(since) })
     };
     match reconcile::reconcile(override_, now.as_ref(), &told.history) {
         Ok(Reconciled::NothingToSend) => Course::Nothing,

@@ -111,6 +111,9 @@ impl Report {
             (0, false) if behind.is_empty() && self.problems.is_empty() => {
                 paint(GOOD, &format!("DONE: nothing is owed to LaunchDarkly any more.{}", self.moved_words()))
             }
+            (0, false) if behind.iter().any(|done| was_ended_meanwhile(done)) => {
+                paint(BAD, "PARTLY DONE: LaunchDarkly has what somebody else took back here meanwhile.")
+            }
             (0, false) => paint(NOTICE, "PARTLY DONE: LaunchDarkly has all that could be seen.  Again: rc replay"),
             (number, false) => paint(BAD, &format!("{number} OWED.")),
         });
@@ -167,12 +170,16 @@ fn way_out(stray: &StrayDone) -> String {
     }
 }
 
+/// Whether LaunchDarkly has an override that somebody ended in a store while it was sent.
+fn was_ended_meanwhile(done: &Done) -> bool {
+    done.outcome.version().is_some() && done.stores.values().any(|came| matches!(came, Came::Ended(_)))
+}
+
 /// The targets of an override that LaunchDarkly has, or that is over, which are not as they should be.
 fn behind_in_words(done: &Done) -> String {
     let told = |(target, came): (&Target, &Came)| format!("{target} {}", came_in_words(came));
     let why = list(&done.behind().map(told).collect::<Vec<_>>());
-    let has_ended = done.stores.values().any(|came| matches!(came, Came::Ended(_)));
-    if has_ended && done.outcome.version().is_some() {
+    if was_ended_meanwhile(done) {
         return harmless(&format!("{why}; but LaunchDarkly has it: to take it back, change it in LaunchDarkly"))
             .into_owned();
     }
@@ -199,7 +206,7 @@ fn told(done: &Done) -> String {
         }
         Outcome::Already { version } => format!("{wish} in LaunchDarkly v{version}, already so"),
         Outcome::Had { version, since } => {
-            format!("LaunchDarkly has had {wish}, and has v{version} since: {since}; not sent again")
+            format!("LaunchDarkly has had {wish} as v{version}, and has {since}; not sent again")
         }
         Outcome::Before { version } => format!("{wish} in LaunchDarkly as v{version} before"),
         Outcome::Nothing => "nothing to send; LaunchDarkly's record is back".to_owned(),

@@ -169,8 +169,9 @@ impl Sending {
             Course::Already { version } => {
                 return Ok(Some(Sent::Shown { version, more: version > self.now.version + 1 }));
             }
-            Course::Had { version, since } => {
-                return Ok(Some(Sent::Had { version, since: words::entry_in_words(&since) }));
+            Course::Had { version, version_now, since } => {
+                let since = format!("v{version_now} since: {}", words::entry_in_words(&since));
+                return Ok(Some(Sent::Had { version, since }));
             }
             Course::Send { instructions, .. } => instructions,
             Course::Conflict { instructions: Some(instructions), .. }
