@@ -11,7 +11,7 @@
 //! | ours, version above M            | the same content as M | else LaunchDarkly's patches up to it are refused |
 //! | ours, version M                  | stays   | LaunchDarkly's own patch M is refused, but it says the same |
 //! | ours, version below M            | stays   | LaunchDarkly's patch M will take its place |
-//! | ours, of an older revision       | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
+//! | ours, of an older revision or another override | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
 //! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
 //! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
 //! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
@@ -121,7 +121,8 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         });
     }
     let held = here.held(answer);
-    let is_behind = here.own.is_some_and(|own| own.revision < answer.sent.revision);
+    let is_behind =
+        here.own.is_some_and(|own| own.revision < answer.sent.revision || own.change() != answer.sent.change());
     let is_above = here.record.as_ref().is_some_and(|record| record.version() > answer.version);
     let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
     if !seen.own_keys {

@@ -51,7 +51,8 @@ impl TargetView {
 pub enum Extent<'a> {
     /// These flags, in one round trip.
     Flags(&'a [FlagKey]),
-    /// The flags that are overridden, and these.
+    /// The flags that any of the targets overrides, and these: in every target, since one that lacks the override has a
+    /// record all the same.
     Overridden(&'a [FlagKey]),
     /// Everything. Cost grows with the number of flags.
     All,
@@ -65,27 +66,52 @@ pub async fn prefixes(stores: &Stores) -> BTreeMap<Label, Result<Vec<PrefixFound
 
 /// Reads every chosen target, all at once; a dead store costs its own deadline and nothing more.
 pub async fn look(stores: &Stores, chosen: &[Chosen], extent: Extent<'_>) -> Vec<TargetView> {
-    let views = chosen.iter().filter_map(|chosen| {
-        let store = store_of(stores, &chosen.target)?;
-        Some(async move {
-            let reading = read(store, &chosen.target.prefix, extent).await;
-            TargetView { chosen: chosen.clone(), reading }
-        })
-    });
-    join_all(views).await
+    let chosen = chosen.iter().filter_map(|chosen| Some((chosen, store_of(stores, &chosen.target)?)));
+    let readings: Vec<(&Chosen, Result<Reading, StoreError>)> = match extent {
+        Extent::Flags(flags) => join_all(chosen.map(|(chosen, store)| read(chosen, store, flags))).await,
+        Extent::All => {
+            let all =
+                chosen.map(|(chosen, store)| async move { (chosen, store.read_all(&chosen.target.prefix).await) });
+            join_all(all).await
+        }
+        Extent::Overridden(more) => overridden(chosen, more).await,
+    };
+    readings.into_iter().map(|(chosen, reading)| TargetView { chosen: chosen.clone(), reading }).collect()
 }
 
-async fn read(store: &dyn Store, prefix: &str, extent: Extent<'_>) -> Result<Reading, StoreError> {
-    match extent {
-        Extent::Flags(flags) => store.read(prefix, flags).await,
-        Extent::All => store.read_all(prefix).await,
-        Extent::Overridden(more) => {
-            let overridden = store.overrides(prefix).await?;
-            let flags: BTreeSet<FlagKey> = overridden.into_keys().chain(more.iter().cloned()).collect();
-            let flags: Vec<FlagKey> = flags.into_iter().collect();
-            store.read(prefix, &flags).await
-        }
+async fn read<'c>(
+    chosen: &'c Chosen,
+    store: &dyn Store,
+    flags: &[FlagKey],
+) -> (&'c Chosen, Result<Reading, StoreError>) {
+    (chosen, store.read(&chosen.target.prefix, flags).await)
+}
+
+/// First which flags are overridden anywhere, then what every target that answered holds of them.
+async fn overridden<'c, 's>(
+    chosen: impl Iterator<Item = (&'c Chosen, &'s dyn Store)>,
+    more: &[FlagKey],
+) -> Vec<(&'c Chosen, Result<Reading, StoreError>)> {
+    let asked = chosen.map(|(chosen, store)| async move {
+        (chosen, store, store.overrides(&chosen.target.prefix).await.map(BTreeMap::into_keys))
+    });
+    let mut flags: BTreeSet<FlagKey> = more.iter().cloned().collect();
+    let mut answered = Vec::new();
+    for (chosen, store, found) in join_all(asked).await {
+        let found = found.map(|found| flags.extend(found));
+        answered.push((chosen, store, found));
     }
+    let flags: Vec<FlagKey> = flags.into_iter().collect();
+    let reading = answered.into_iter().map(|(chosen, store, found)| {
+        let flags = &flags;
+        async move {
+            match found {
+                Ok(()) => read(chosen, store, flags).await,
+                Err(error) => (chosen, Err(error)),
+            }
+        }
+    });
+    join_all(reading).await
 }
 
 /// The store of a target.

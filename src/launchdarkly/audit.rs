@@ -53,11 +53,10 @@ fn written_by(action: &str) -> Option<&'static [Aspect]> {
         "updateTargets" | "updateExpiringTargets" => &[Aspect::Targets],
         "updateRules" | "stopMeasuredRolloutOnFlagRule" => &[Aspect::Rules],
         "updatePrerequisites" => &[Aspect::Prerequisites],
-        // Removing a variation moves whatever serves it.
-        "updateFlagVariations" => {
-            &[Aspect::Variations, Aspect::OffVariation, Aspect::Fallthrough, Aspect::Targets, Aspect::Rules]
-        }
-        "updateFlagDefaultVariations" => &[Aspect::OffVariation, Aspect::Fallthrough],
+        // A variation that is served cannot be removed, and one that stays keeps its id: what is served stays the same.
+        "updateFlagVariations" => &[Aspect::Variations],
+        // Those are for environments that are yet to be made.
+        "updateFlagDefaultVariations" => &[],
         "updateName"
         | "updateDescription"
         | "updateTags"

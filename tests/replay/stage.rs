@@ -25,6 +25,8 @@ use crate::update::stage::Started;
 use crate::update::stage::wait_until;
 
 pub const PREFIX: &str = "ld:shop:production";
+/// The paths of flags in LaunchDarkly's API.
+pub const FLAGS: &str = "/api/v2/flags/*";
 pub const TOKEN: &str = "api-writer-0001";
 
 /// A LaunchDarkly with a shop, two Redis servers that a relay has filled from it, and an operator's home.
@@ -140,6 +142,35 @@ impl Shop {
         self.back();
     }
 
+    /// Lets LaunchDarkly take its time over the next request of this method below `path`.
+    pub fn slow(&self, method: &str, path: &str, milliseconds: u64) {
+        self.fault(Fault::new(FaultKind::Slow { milliseconds }).on(method, path).times(1));
+    }
+
+    /// Starts a replay here, and gives it when it waits for LaunchDarkly's answer about the first flag: the stores were
+    /// read more than a second before that answer comes.
+    #[track_caller]
+    pub fn reading(&self, line: &str) -> Started {
+        self.slow("GET", FLAGS, 1_500);
+        let run = self.started(self.home.path(), line);
+        wait_until("it reads", || self.received("GET").iter().any(|path| path.contains("/flags/")));
+        run
+    }
+
+    /// Starts a replay here, and gives it when its first patch is under way and not yet applied.
+    #[track_caller]
+    pub fn sending(&self, line: &str) -> Started {
+        self.slow("PATCH", FLAGS, 1_500);
+        let run = self.started(self.home.path(), line);
+        wait_until("it sends", || self.patches() > 0);
+        run
+    }
+
+    /// What the playback files below `folder` say, all together.
+    pub fn text_of(&self, folder: &str) -> String {
+        self.files(folder).iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    }
+
     /// What arrived with this method, by path.
     pub fn received(&self, method: &str) -> Vec<String> {
         let received = self.control().received();
@@ -148,6 +179,12 @@ impl Shop {
 
     pub fn patches(&self) -> usize {
         self.control().received().iter().filter(|received| received.method == "PATCH").count()
+    }
+
+    /// The version that a store has, and whether the flag is on there.
+    pub fn stands(&self, store: usize, key: &str) -> (u64, bool) {
+        let record = self.record(store, key);
+        (record["version"].as_u64().unwrap(), record["on"].as_bool().unwrap())
     }
 
     pub fn record(&self, store: usize, key: &str) -> Value {

@@ -136,7 +136,9 @@ fn no_mark_under_what_was_not_sent() {
     let Settling::Settled(write) = answered(&here, &sent(), 43, Some(&shown)) else { panic!() };
     let OverrideWrite::End(marks) = write.override_after else { panic!() };
     assert_eq!(marks.iter().map(|(change, _)| *change).collect::<Vec<_>>(), [change(1)]);
-    assert_eq!(held(answered(&here, &sent(), 43, None)).1.changes, [change(1)], "it gives way");
+    let (after, next) = held(answered(&here, &sent(), 43, None));
+    assert_eq!(next.changes, [change(1)], "it gives way");
+    assert_eq!(after.unwrap().text(), flag(43, false, 1, 0).text(), "and so does its record");
 }
 
 /// Without a right to our own keys only the record can be brought back to LaunchDarkly's version.

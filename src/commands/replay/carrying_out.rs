@@ -266,7 +266,7 @@ pub async fn rehearse(decided: &[Decided], client: &Client, options: PatchOption
                 Outcome::Left(Left::failed(failure.clone().while_doing("not validated any more")))
             }
             (Step::Send(instructions), None) => validated(one, instructions, client, options, &mut stopped).await,
-            (Step::Request(_), None) => Outcome::Valid,
+            (Step::Request(_), None) => Outcome::WouldRequest,
             (Step::Settle { version, since: None }, _) => Outcome::Already { version: *version },
             (Step::Settle { version, since: Some(since) }, _) => {
                 Outcome::Had { version: *version, since: since.clone() }

@@ -31,6 +31,10 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
     let ours = |entry: &&AuditEntry| override_.changes.iter().any(|change| entry.is_replay_of(*change));
     let touches = |entry: &&AuditEntry| touched.iter().any(|aspect| entry.wrote(*aspect) != Wrote::No);
     let by_others = |entry: &&AuditEntry| touches(entry) && !ours(entry);
+    // Whoever names a variation by its place stands on the list. A list that is another one now is seen by comparing; one
+    // that was changed and changed back is not.
+    let names_one = override_.instructions.iter().any(|instruction| instruction.variation().is_some());
+    let moves_list = |entry: &&AuditEntry| names_one && entry.wrote(Aspect::Variations) != Wrote::No;
     let newest = override_.change();
     let delivering = |entry: &&AuditEntry| {
         let is_it = newest.is_some_and(|change| entry.is_replay_of(change));
@@ -43,7 +47,7 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
     let is_touched = audit.entries.iter().filter(after_the_beginning).any(|entry| by_others(&entry));
     let wanted = usize::try_from(moved).unwrap_or(usize::MAX);
     let newest: Vec<&AuditEntry> = audit.entries.iter().take(wanted).collect();
-    let accounted = newest.len() == wanted && !newest.iter().any(by_others);
+    let accounted = newest.len() == wanted && !newest.iter().any(|entry| by_others(entry) || moves_list(entry));
     Told {
         history: History {
             // One entry for each version is what LaunchDarkly seems to do, and nowhere promised. So none that came after
@@ -127,6 +131,11 @@ mod tests {
         assert_eq!(explained(&log(&[toggled, quiet, quiet]), 2), Some(true), "that was before");
         assert_eq!(explained(&log(&[quiet]), 2), Some(false), "one version is not accounted for");
         assert_eq!(explained(&log(&[]), 2), Some(false));
+        let list: (&[&str], Option<ChangeId>) = (&["updateFlagVariations"], None);
+        assert_eq!(explained(&log(&[list, list]), 2), Some(true), "off names no variation");
+        let mut serve = off(&[made_after(0)]);
+        serve.instructions.push(Instruction::UpdateOffVariation { variation: 1 });
+        assert_eq!(told(&log(&[list, list]), &serve, 2).history.explained, Some(false));
         let unknown: (&[&str], Option<ChangeId>) = (&["copyFlagConfigTo"], None);
         assert_eq!(explained(&log(&[quiet, unknown, unknown]), 2), Some(false), "it may be anything");
         // Were tags to move no version, the two that did would be these.

@@ -53,8 +53,10 @@ pub enum Outcome {
     Requested(Approval),
     /// It stays owed.
     Left(Left),
-    /// A rehearsal: LaunchDarkly would take it.
+    /// A rehearsal: LaunchDarkly would take it, it says.
     Valid,
+    /// A rehearsal: an approval would be asked for. LaunchDarkly was not asked about that.
+    WouldRequest,
 }
 
 impl Outcome {

@@ -85,7 +85,8 @@ impl Report {
         }
         for stray in &self.strays {
             let name = format!("{} ({})", words::name(&stray.subject, several), stray.change.short());
-            table.row([name, stray_told(stray)]);
+            let would_be = self.dry_run && stray.outcome == StrayOutcome::GivenUp;
+            table.row([name, if would_be { "would be given up".to_owned() } else { stray_told(stray) }]);
         }
         table.to_string()
     }
@@ -224,6 +225,7 @@ fn told(done: &Done) -> String {
             format!("{}: {}", paint(NOTICE, "OWED"), harmless(&why))
         }
         Outcome::Valid => "LaunchDarkly would take it".to_owned(),
+        Outcome::WouldRequest => "an approval would be asked for".to_owned(),
     }
 }
 
@@ -332,7 +334,7 @@ struct FlagJson {
     /// What LaunchDarkly had, in words.
     launchdarkly: Option<String>,
     /// `replayed`, `already-so`, `changed-since` (LaunchDarkly has had it), `replayed-before`, `nothing-to-send`,
-    /// `abandoned`, `awaiting-approval`, `owed`, `valid`.
+    /// `abandoned`, `awaiting-approval`, `owed`; in a rehearsal `valid`, `would-request`.
     outcome: &'static str,
     /// LaunchDarkly's version, where it has it.
     version: Option<u64>,
@@ -392,6 +394,7 @@ fn flag_json(done: &Done) -> FlagJson {
         Outcome::Left(left) if left.waits => ("awaiting-approval", Some(left.why.clone()), left.next.clone()),
         Outcome::Left(left) => ("owed", Some(left.why.clone()), left.next.clone()),
         Outcome::Valid => ("valid", None, None),
+        Outcome::WouldRequest => ("would-request", None, None),
     };
     FlagJson {
         environment: done.subject.0.to_string(),

@@ -137,8 +137,8 @@ impl Sending {
     /// What LaunchDarkly shows once it has taken the patch.
     async fn shown(&self, item: &Item, client: &Client) -> Sent {
         match remote::flag(client, &item.matter).await {
-            Ok(now) => match plan::course(&item.matter.override_, now.as_ref(), &self.told) {
-                Course::Already { version } => Sent::Shown { version, more: version > self.now.version + 1 },
+            Ok(now) => match (plan::course(&item.matter.override_, now.as_ref(), &self.told), now) {
+                (Course::Already { .. } | Course::Nothing, Some(now)) => self.has_it(&now),
                 _ => Sent::Left(Left::undecided(
                     "LaunchDarkly accepted the patch, and shows something else now",
                     words::command(item, ""),
@@ -151,6 +151,11 @@ impl Sending {
                 ))
             }
         }
+    }
+
+    /// LaunchDarkly shows what the override comes to.
+    fn has_it(&self, now: &RemoteFlag) -> Sent {
+        Sent::Shown { version: now.version, more: now.version > self.now.version + 1 }
     }
 
     /// Reads LaunchDarkly's flag again. `None`: it is sent, as now decided.
@@ -166,9 +171,7 @@ impl Sending {
         };
         let undecided = |why: &str| Some(Sent::Left(Left::undecided(why, words::command(item, ""))));
         let instructions = match course {
-            Course::Already { version } => {
-                return Ok(Some(Sent::Shown { version, more: version > self.now.version + 1 }));
-            }
+            Course::Already { .. } | Course::Nothing => return Ok(now.as_ref().map(|now| self.has_it(now))),
             Course::Had { version, version_now, since } => {
                 let since = format!("v{version_now} since: {}", words::entry_in_words(&since));
                 return Ok(Some(Sent::Had { version, since }));

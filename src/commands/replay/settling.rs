@@ -37,7 +37,7 @@ fn word(outcome: &Outcome, matter: &Matter, evidence: &Evidence) -> Option<Word>
         Outcome::Nothing => Some(Word::Over(Ending::Settled)),
         Outcome::Abandoned { .. } => Some(Word::Over(Ending::Abandoned)),
         Outcome::Requested(approval) => Some(Word::Awaits { request: approval.id.clone() }),
-        Outcome::Left(_) | Outcome::Valid => None,
+        Outcome::Left(_) | Outcome::Valid | Outcome::WouldRequest => None,
     }
 }
 
@@ -93,7 +93,7 @@ fn event(one: &Decided, outcome: &Outcome) -> Option<Happened> {
             Some(Happened::AwaitingApproval { request: approval.id.clone(), link: approval.link.clone() })
         }
         // A flag that was left says nothing new: the next replay finds out by reading what became of an attempt.
-        Outcome::Nothing | Outcome::Left(_) | Outcome::Valid => None,
+        Outcome::Nothing | Outcome::Left(_) | Outcome::Valid | Outcome::WouldRequest => None,
     }
 }
 
