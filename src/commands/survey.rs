@@ -166,13 +166,23 @@ pub type Marks = BTreeMap<FlagKey, Vec<(ChangeId, EndedMark)>>;
 /// The ended marks of `changes` in each of `targets`, in the same order, with one question to each. A target that does
 /// not answer has none.
 pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<ChangeId>) -> Vec<Marks> {
+    let marks = marks_or_why_not(stores, targets, changes).await;
+    marks.into_iter().map(Result::unwrap_or_default).collect()
+}
+
+/// As [`marks`], with why a target did not say: then nobody knows whether an override of another target has ended there.
+pub async fn marks_or_why_not(
+    stores: &Stores,
+    targets: &[&Target],
+    changes: &BTreeSet<ChangeId>,
+) -> Vec<Result<Marks, StoreError>> {
     if changes.is_empty() {
-        return targets.iter().map(|_| Marks::new()).collect();
+        return targets.iter().map(|_| Ok(Marks::new())).collect();
     }
     let changes: Vec<ChangeId> = changes.iter().copied().collect();
     join_all(targets.iter().map(|target| async {
         let ended = match store_of(stores, target) {
-            Some(store) => store.ended(&target.prefix, &changes).await.unwrap_or_default(),
+            Some(store) => store.ended(&target.prefix, &changes).await?,
             None => BTreeMap::new(),
         };
         let mut by_flag = Marks::new();
@@ -181,7 +191,7 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
         {
             by_flag.entry(mark.flag.clone()).or_default().push((change, mark));
         }
-        by_flag
+        Ok(by_flag)
     }))
     .await
 }

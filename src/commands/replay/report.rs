@@ -116,7 +116,11 @@ impl Report {
                 paint(BAD, "PARTLY DONE: LaunchDarkly has what somebody else took back here meanwhile.")
             }
             (0, false) => paint(NOTICE, "PARTLY DONE: LaunchDarkly has all that could be seen.  Again: rc replay"),
-            (number, false) => paint(BAD, &format!("{number} OWED.")),
+            (number, false) if owed.is_empty() => paint(BAD, &format!("{number} OWED.")),
+            (number, false) => {
+                let told = "Until then relays without a guard serve what LaunchDarkly says.";
+                format!("{} {told}", paint(BAD, &format!("{number} OWED.")))
+            }
         });
         let several = self.several();
         let mut table = Table::indented(2);

@@ -50,8 +50,10 @@ pub async fn look(stores: &Stores, matters: &mut [&mut Matter]) -> Vec<Option<Me
     let views = survey::look(stores, &chosen, Extent::Flags(&flags)).await;
     let answered: Vec<&Target> =
         views.iter().filter(|view| view.reading.is_ok()).map(|view| &view.chosen.target).collect();
-    let marks = survey::marks(stores, &answered, &changes).await;
-    let marks: BTreeMap<&Target, Marks> = answered.into_iter().zip(marks).collect();
+    let marks = survey::marks_or_why_not(stores, &answered, &changes).await;
+    // A target that does not tell what has ended there has not answered.
+    let told = answered.into_iter().zip(marks).filter_map(|(target, marks)| Some((target, marks.ok()?)));
+    let marks: BTreeMap<&Target, Marks> = told.collect();
     matters.iter_mut().map(|matter| one(matter, &views, &marks)).collect()
 }
 
@@ -66,12 +68,12 @@ fn one(matter: &mut Matter, views: &[TargetView], marks: &BTreeMap<&Target, Mark
     let mut holder_is_silent = false;
     let known: Vec<ChangeId> = matter.seen.iter().filter_map(|(_, seen)| seen.own()?.change()).collect();
     for (target, before) in &matter.seen {
-        let Some(now) = now(target) else {
+        let Some((now, here)) = now(target).zip(marks.get(target)) else {
             matter.silent.push(target.clone());
             holder_is_silent |= before.own().is_some();
             continue;
         };
-        let here = marks.get(target).and_then(|marks| marks.get(flag)).cloned().unwrap_or_default();
+        let here = here.get(flag).cloned().unwrap_or_default();
         said.push((target.clone(), now.own().cloned(), here));
         seen.push((target.clone(), now));
     }

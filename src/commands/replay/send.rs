@@ -155,7 +155,7 @@ impl Sending {
 
     /// LaunchDarkly shows what the override comes to.
     fn has_it(&self, now: &RemoteFlag) -> Sent {
-        Sent::Shown { version: now.version, more: now.version > self.now.version + 1 }
+        Sent::Shown { version: now.version, more: now.version > self.now.version.saturating_add(1) }
     }
 
     /// Reads LaunchDarkly's flag again. `None`: it is sent, as now decided.
