@@ -92,9 +92,8 @@ async fn overridden<'c, 's>(
     chosen: impl Iterator<Item = (&'c Chosen, &'s dyn Store)>,
     more: &[FlagKey],
 ) -> Vec<(&'c Chosen, Result<Reading, StoreError>)> {
-    let asked = chosen.map(|(chosen, store)| async move {
-        (chosen, store, store.overrides(&chosen.target.prefix).await.map(BTreeMap::into_keys))
-    });
+    let asked =
+        chosen.map(|(chosen, store)| async move { (chosen, store, store.overridden(&chosen.target.prefix).await) });
     let mut flags: BTreeSet<FlagKey> = more.iter().cloned().collect();
     let mut answered = Vec::new();
     for (chosen, store, found) in join_all(asked).await {
@@ -170,7 +169,8 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
     marks.into_iter().map(Result::unwrap_or_default).collect()
 }
 
-/// As [`marks`], with why a target did not say: then nobody knows whether an override of another target has ended there.
+/// As [`marks`], with why a target did not answer: then nobody knows whether an override of another target has ended
+/// there. One that answers and cannot tell (a mark is damaged, a right is missing) has none: that must not stop the rest.
 pub async fn marks_or_why_not(
     stores: &Stores,
     targets: &[&Target],
@@ -182,7 +182,10 @@ pub async fn marks_or_why_not(
     let changes: Vec<ChangeId> = changes.iter().copied().collect();
     join_all(targets.iter().map(|target| async {
         let ended = match store_of(stores, target) {
-            Some(store) => store.ended(&target.prefix, &changes).await?,
+            Some(store) => match store.ended(&target.prefix, &changes).await {
+                Err(error @ StoreError::Unreachable { .. }) => return Err(error),
+                told => told.unwrap_or_default(),
+            },
             None => BTreeMap::new(),
         };
         let mut by_flag = Marks::new();

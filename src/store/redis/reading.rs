@@ -2,6 +2,7 @@
 //! bytes that are no record are returned as they are.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use redis::Pipeline;
 use redis::ServerError;
@@ -9,6 +10,7 @@ use redis::Value;
 
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::RECORD_LENGTH_MAX;
 use crate::store::FlagReading;
@@ -130,6 +132,38 @@ impl RedisStore {
         let keys = Keys::new(prefix);
         // Where our keys are forbidden nobody can have left an override here.
         Ok(self.overrides_if_permitted(&keys).await?.unwrap_or_default())
+    }
+
+    /// The flags that are overridden: the names of the fields alone, as long as the hash is not a large one.
+    pub(super) async fn read_overridden(&self, prefix: &str) -> Result<Vec<FlagKey>, StoreError> {
+        let keys = Keys::new(prefix);
+        let Some(count) = self.count_of_overrides(&keys).await? else { return Ok(Vec::new()) };
+        if count > AT_ONCE_MAX {
+            return Ok(self.read_overrides(prefix).await?.into_keys().collect());
+        }
+        let mut question = redis::pipe();
+        question.cmd("HKEYS").arg(&keys.overrides);
+        match self.connections.ask(&question).await?.pop() {
+            // A user who may read the hash and not list its names.
+            Some(Value::ServerError(_)) => Ok(self.read_overrides(prefix).await?.into_keys().collect()),
+            value => Ok(texts(value).into_iter().flatten().filter_map(|field| flag_key(&field)).collect()),
+        }
+    }
+
+    /// The environments that overrides name. Their texts are read, and of each only that.
+    pub(super) async fn read_environments(&self, prefix: &str) -> Result<BTreeSet<Environment>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            environment: Environment,
+        }
+        let keys = Keys::new(prefix);
+        let Some(count) = self.count_of_overrides(&keys).await? else { return Ok(BTreeSet::new()) };
+        let fields = match self.whole_hash(&keys.overrides, count).await? {
+            Ok(fields) => fields,
+            Err(error) => return Err(self.refused(&error, "hgetall", Some(&keys.overrides)).await),
+        };
+        let named = |text: Vec<u8>| serde_json::from_slice::<Named>(&text).ok().map(|named| named.environment);
+        Ok(fields.into_values().filter_map(named).collect())
     }
 
     pub(super) async fn read_ended(
@@ -279,23 +313,28 @@ impl RedisStore {
         &self,
         keys: &Keys,
     ) -> Result<Option<BTreeMap<FlagKey, StoredOverride>>, StoreError> {
-        let mut question = redis::pipe();
-        question.cmd("HLEN").arg(&keys.overrides);
-        let mut permitted = true;
-        let count = match self
-            .ours_or_nothing(&keys.overrides, self.connections.ask(&question).await?.pop(), &mut permitted)
-            .await?
-        {
-            Some(Value::Int(count)) => u64::try_from(count).unwrap_or_default(),
-            _ if !permitted => return Ok(None),
-            other => return Err(self.makes_no_sense("HLEN", &other)),
-        };
+        let Some(count) = self.count_of_overrides(keys).await? else { return Ok(None) };
         let fields = match self.whole_hash(&keys.overrides, count).await? {
             Ok(fields) => fields,
             Err(error) => return Err(self.refused(&error, "hgetall", Some(&keys.overrides)).await),
         };
         let read = |(field, value): (Vec<u8>, Vec<u8>)| Some((flag_key(&field)?, stored_override(value)));
         Ok(Some(fields.into_iter().filter_map(read).collect()))
+    }
+
+    /// How many overrides there are, or `None` where our own keys are forbidden.
+    async fn count_of_overrides(&self, keys: &Keys) -> Result<Option<u64>, StoreError> {
+        let mut question = redis::pipe();
+        question.cmd("HLEN").arg(&keys.overrides);
+        let mut permitted = true;
+        match self
+            .ours_or_nothing(&keys.overrides, self.connections.ask(&question).await?.pop(), &mut permitted)
+            .await?
+        {
+            Some(Value::Int(count)) => Ok(Some(u64::try_from(count).unwrap_or_default())),
+            _ if !permitted => Ok(None),
+            other => Err(self.makes_no_sense("HLEN", &other)),
+        }
     }
 
     /// What was read from a key of ours; nothing, and a note of it, where that key is forbidden.
