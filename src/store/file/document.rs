@@ -13,6 +13,7 @@ pub(super) struct Document {
     whole: Record,
     flags: Option<Record>,
     values: Option<Record>,
+    segments: Option<Record>,
 }
 
 impl Document {
@@ -34,8 +35,8 @@ impl Document {
                 Err(error) => Err(format!("its \"{name}\" is {error}")),
             },
         };
-        let (flags, values) = (section("flags")?, section("flagValues")?);
-        Ok(Self { whole, flags, values })
+        let (flags, values, segments) = (section("flags")?, section("flagValues")?, section("segments")?);
+        Ok(Self { whole, flags, values, segments })
     }
 
     /// The exact text of a flag's record.
@@ -51,6 +52,11 @@ impl Document {
     /// All names and texts under `flags`.
     pub(super) fn flags(&self) -> Vec<(String, &str)> {
         members(self.flags.as_ref())
+    }
+
+    /// All names and texts under `segments`.
+    pub(super) fn segments(&self) -> Vec<(String, &str)> {
+        members(self.segments.as_ref())
     }
 
     /// All names under `flagValues`.

@@ -1,4 +1,4 @@
-//! The names of keys in Redis (design 4.2): the relay's two, and ours beside them, which survive the relay's reset
+//! The names of keys in Redis (design 4.2): the relay's three, and ours beside them, which survive the relay's reset
 //! because it deletes only its own. It knows names and nothing of what stands under them.
 
 use crate::change::id::ChangeId;
@@ -11,6 +11,8 @@ pub(super) const FEATURES: &str = ":features";
 pub(super) struct Keys {
     /// The relay's hash of flag records.
     pub(super) features: String,
+    /// The relay's hash of segment records.
+    pub(super) segments: String,
     /// The relay's mark of a filled store.
     pub(super) initialised: String,
     /// Ours: flag key to override.
@@ -19,17 +21,29 @@ pub(super) struct Keys {
     pub(super) ended: String,
     /// Ours: a stream of what was written.
     pub(super) log: String,
+    /// Ours: the names of guards that announced themselves.
+    pub(super) guards: String,
+    /// Ours: the beginning of the names of what guards announce.
+    guard: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             features: format!("{prefix}{FEATURES}"),
+            segments: format!("{prefix}:segments"),
             initialised: format!("{prefix}:$inited"),
             overrides: format!("{prefix}:relaycommander:overrides"),
             ended: format!("{prefix}:relaycommander:ended"),
             log: format!("{prefix}:relaycommander:log"),
+            guards: format!("{prefix}:relaycommander:guards"),
+            guard: format!("{prefix}:relaycommander:guard:"),
         }
+    }
+
+    /// Ours: what one guard announces; it expires.
+    pub(super) fn guard(&self, name: &str) -> String {
+        format!("{}{name}", self.guard)
     }
 }
 
