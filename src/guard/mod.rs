@@ -3,4 +3,8 @@
 //! SERVER: it joins what it reads from LaunchDarkly, from stores and from disk. It must not know commands, and it must
 //! not write to LaunchDarkly.
 
+pub mod alarm;
+pub mod environment;
+pub mod overrides;
+pub mod serving;
 pub mod stream;

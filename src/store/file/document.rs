@@ -64,6 +64,11 @@ impl Document {
         members(self.values.as_ref()).into_iter().map(|(name, _)| name).collect()
     }
 
+    /// All names and texts under `segments`.
+    pub(super) fn segments(&self) -> Vec<(String, &str)> {
+        members(self.segments.as_ref())
+    }
+
     /// The document with these flags' records in place of theirs (or added, where there was none).
     pub(super) fn with(&self, records: &[(&FlagKey, &Record)]) -> String {
         let replaced: Vec<(&str, String)> =
@@ -129,5 +134,6 @@ mod tests {
         assert!(!document.is_constant(&"a".parse().unwrap()));
         assert_eq!(document.constants(), ["fixed"]);
         assert_eq!(document.flags().len(), 2);
+        assert_eq!(document.segments(), [("s".to_owned(), "{\"key\": \"s\"}")]);
     }
 }

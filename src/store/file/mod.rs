@@ -159,6 +159,14 @@ impl Store for FileStore {
         async move { Ok(self.reading(prefix, |content| Ok(content.everything())).await?.unwrap_or_default()) }.boxed()
     }
 
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        let found = |content: &Content| {
+            let segments = content.document.segments().into_iter();
+            Ok(segments.map(|(name, text)| (name, text.as_bytes().to_vec())).collect())
+        };
+        async move { Ok(self.reading(prefix, found).await?.unwrap_or_default()) }.boxed()
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,

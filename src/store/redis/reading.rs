@@ -135,6 +135,17 @@ impl RedisStore {
         }
     }
 
+    pub(super) async fn read_segments(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let key = Keys::new(prefix).segments;
+        let segments = match scan::hash(&self.connections, &key, None, FIELDS_MAX).await? {
+            Walked::All(segments) => segments,
+            Walked::TooMany(_) => return Err(self.too_many(&key)),
+            Walked::Refused(error) => return Err(self.refused(&error, "hscan", Some(&key)).await),
+        };
+        let named = |(field, record): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&field).into_owned(), record);
+        Ok(segments.into_iter().map(named).collect())
+    }
+
     pub(super) async fn read_overrides(&self, prefix: &str) -> Result<BTreeMap<FlagKey, StoredOverride>, StoreError> {
         let keys = Keys::new(prefix);
         // Where our keys are forbidden nobody can have left an override here.
