@@ -54,11 +54,6 @@ impl Document {
         members(self.flags.as_ref())
     }
 
-    /// All names and texts under `segments`.
-    pub(super) fn segments(&self) -> Vec<(String, &str)> {
-        members(self.segments.as_ref())
-    }
-
     /// All names under `flagValues`.
     pub(super) fn constants(&self) -> Vec<String> {
         members(self.values.as_ref()).into_iter().map(|(name, _)| name).collect()
