@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
+use crate::change::override_::Override;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
@@ -25,6 +26,10 @@ pub struct WholeReading {
     pub flags: BTreeMap<String, Vec<u8>>,
     /// The segments' records by their keys, as they stand.
     pub segments: BTreeMap<String, Vec<u8>>,
+    /// What is served from there and is no record.
+    pub strange: Vec<String>,
+    /// The overrides by which a record of ours is told from LaunchDarkly's, those of this store first.
+    pub ours: BTreeMap<FlagKey, Vec<Override>>,
 }
 
 /// The stores of one environment.

@@ -30,7 +30,7 @@ use crate::store::redis::transaction::texts;
 const AT_ONCE_MAX: u64 = 2_000;
 
 /// The most flags, overrides or ended marks that are read.
-const FIELDS_MAX: usize = 200_000;
+pub(super) const FIELDS_MAX: usize = 200_000;
 
 /// The most ended marks that are looked through while a flag is read: they cost the server less than another question.
 const MARKS_ALONG_MAX: usize = 500;
@@ -382,7 +382,7 @@ impl RedisStore {
         })
     }
 
-    fn too_many(&self, what: &str) -> StoreError {
+    pub(super) fn too_many(&self, what: &str) -> StoreError {
         StoreError::Damaged {
             address: self.shown_address(),
             problem: format!("{what} is more than can be read (limit: {FIELDS_MAX} entries, {PREFIXES_MAX} prefixes)"),
@@ -423,12 +423,12 @@ fn marks_along(answer: Value) -> Option<Vec<(ChangeId, EndedMark)>> {
 
 /// A record that is too long is not kept whole: one byte more than is allowed is enough for `flag::record` to refuse it,
 /// without stopping those that are healthy.
-fn cut(mut record: Vec<u8>) -> Vec<u8> {
+pub(super) fn cut(mut record: Vec<u8>) -> Vec<u8> {
     record.truncate(RECORD_LENGTH_MAX + 1);
     record
 }
 
-fn stored_override(bytes: Vec<u8>) -> StoredOverride {
+pub(super) fn stored_override(bytes: Vec<u8>) -> StoredOverride {
     match String::from_utf8(bytes) {
         Ok(text) => StoredOverride::read(text),
         Err(error) => StoredOverride {
@@ -438,7 +438,7 @@ fn stored_override(bytes: Vec<u8>) -> StoredOverride {
     }
 }
 
-fn log_entry(value: Value) -> Option<LogEntry> {
+pub(super) fn log_entry(value: Value) -> Option<LogEntry> {
     let Value::Array(parts) = value else { return None };
     let mut parts = parts.into_iter();
     let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next()) else { return None };
@@ -448,7 +448,7 @@ fn log_entry(value: Value) -> Option<LogEntry> {
 }
 
 /// Flags of one change that share an entry have one each for whoever reads.
-fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
+pub(super) fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
     let flags = entry.fields.get("flag").cloned().unwrap_or_default();
     if !flags.contains(' ') {
         return vec![entry];
