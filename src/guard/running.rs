@@ -47,12 +47,21 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
 }
 
+/// As many file descriptors as the system lets this process have: one for each relay, and one for each stream.
+fn raise_descriptors() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    // With fewer it serves fewer, and says so when they run out.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+}
+
 impl Guard {
     /// Begins. Must be called inside a runtime.
     ///
     /// # Errors
     /// Where a listener is none any more.
     pub fn start(self) -> io::Result<Running> {
+        raise_descriptors();
         let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(AtomicUsize::new(0));
         let hub = Hub::new(self.parts);

@@ -189,12 +189,14 @@ impl Flags {
             self.alarms.clear(&name);
         } else {
             let age = self.as_of.map_or_else(|| "of unknown age".to_owned(), |at| format!("as of {at:.0}"));
+            let why: Vec<String> = served.left_out.iter().map(|(target, why)| format!("; {target}: {why}")).collect();
             self.alarms.raise(
                 name,
                 format!(
                     "no store of {} can be used while LaunchDarkly is away: relays that start get what this guard \
-                     remembers, {age}",
-                    self.name
+                     remembers, {age}{}",
+                    self.name,
+                    why.concat()
                 ),
             );
         }
