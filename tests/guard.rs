@@ -1,0 +1,14 @@
+//! `rc guard` as relays meet it: the real program between a scripted LaunchDarkly that does the worst and relays that are
+//! read byte by byte; with the simulated LaunchDarkly and a real relay where that tells more.
+
+mod asked;
+mod automatic;
+mod bytes;
+mod memory;
+mod outage;
+mod process;
+mod refusals;
+mod scripted;
+mod slow;
+mod through;
+mod wire;
