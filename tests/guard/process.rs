@@ -34,7 +34,7 @@ pub struct Plan {
     stream_url: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
-    redis: Option<RedisServer>,
+    redis: RedisServer,
 }
 
 /// A guard that runs.
@@ -56,7 +56,7 @@ impl Plan {
     /// The same, with LaunchDarkly's stream at this address.
     pub fn at(stream_url: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let redis = RedisServer::start();
+        let redis = RedisServer::with().tcp().start();
         fs::write(home.path().join(".env"), format!("REDIS_HOSTS=eu-1={}\n", redis.url())).unwrap();
         let relay_configuration = format!(
             "[Redis]\nlocalTtl = 1s\n[Environment \"shop production\"]\nsdkKey = {KEY}\nprefix = ld:shop:production\n\
@@ -68,7 +68,7 @@ impl Plan {
             stream_url: stream_url.to_owned(),
             arguments: Vec::new(),
             variables: Vec::new(),
-            redis: Some(redis),
+            redis,
         }
     }
 
@@ -108,14 +108,9 @@ impl Plan {
         self.home.path().join("guard")
     }
 
-    /// Its Redis.
-    pub fn redis(&self) -> &RedisServer {
-        self.redis.as_ref().unwrap()
-    }
-
-    /// Its Redis is gone.
-    pub fn without_redis(&mut self) {
-        self.redis = None;
+    /// Its Redis, as a relay is told of it.
+    pub fn redis_url(&self) -> String {
+        self.redis.url()
     }
 
     /// Starts it at any free port.

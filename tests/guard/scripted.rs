@@ -52,8 +52,6 @@ pub enum Reply {
     Status(u16, &'static str),
     /// No answer, and the connection is held.
     BlackHole,
-    /// The connection is closed at once.
-    Hang,
 }
 
 type Script = Box<dyn Fn(&Request) -> Reply + Send>;
@@ -175,6 +173,12 @@ impl Scripted {
         }
     }
 
+    /// What the script says to a request.
+    pub fn reply_to(&self, request: &Request) -> Reply {
+        let state = self.held();
+        (state.script)(request)
+    }
+
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.held().requests.clone()
@@ -251,13 +255,18 @@ fn serve(state: &Arc<(Mutex<State>, Condvar)>, stream: TcpStream, tls: Option<Ar
         Reply::Status(status, lines) => {
             format!("HTTP/1.1 {status} Because\r\n{lines}Content-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
         }
-        Reply::BlackHole | Reply::Hang => Vec::new(),
+        Reply::BlackHole => Vec::new(),
     };
-    if stream.write_all(&bytes).and_then(|()| stream.flush()).is_ok()
-        && matches!(reply, Reply::Stream(_) | Reply::BlackHole)
-    {
-        held(state).held.push((request.path, stream));
+    if matches!(reply, Reply::Stream(_) | Reply::BlackHole) {
+        // It is among those that are held before anybody has read what it begins with.
+        let mut held = held(state);
+        if stream.write_all(&bytes).and_then(|()| stream.flush()).is_ok() {
+            held.held.push((request.path, stream));
+        }
+        drop(held);
         state.1.notify_all();
+    } else {
+        let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
     }
 }
 

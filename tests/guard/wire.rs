@@ -27,6 +27,8 @@ pub struct Wire {
     chunk_left: usize,
     /// The body that was not handed out yet.
     body: Vec<u8>,
+    /// How much of it was looked through for the end of an event.
+    looked: usize,
     ended: bool,
     /// How long it took until the head was there.
     pub answered_after: Duration,
@@ -90,6 +92,7 @@ impl Wire {
             raw: Vec::new(),
             chunk_left: 0,
             body: Vec::new(),
+            looked: 0,
             ended: false,
             answered_after: begun.elapsed(),
         }
@@ -107,10 +110,12 @@ impl Wire {
     pub fn next(&mut self, patience: Duration) -> Next {
         let begun = Instant::now();
         loop {
-            if let Some(end) = self.body.windows(2).position(|pair| pair == b"\n\n") {
-                let rest = self.body.split_off(end + 2);
+            if let Some(end) = memchr::memmem::find(&self.body[self.looked..], b"\n\n") {
+                let rest = self.body.split_off(self.looked + end + 2);
+                self.looked = 0;
                 return Next::Event(std::mem::replace(&mut self.body, rest));
             }
+            self.looked = self.body.len().saturating_sub(1);
             if self.ended {
                 return if self.body.is_empty() { Next::End } else { Next::Broken };
             }
@@ -133,6 +138,20 @@ impl Wire {
             match self.next(LONG.saturating_sub(begun.elapsed())) {
                 Next::Event(bytes) if bytes.starts_with(b":") => {}
                 Next::Event(bytes) => return bytes,
+                other => panic!("{other:?} instead of an event"),
+            }
+        }
+    }
+
+    /// The next event, if one comes in time; comments are passed over.
+    #[track_caller]
+    pub fn event_within(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        let begun = Instant::now();
+        loop {
+            match self.next(patience.checked_sub(begun.elapsed())?) {
+                Next::Event(bytes) if bytes.starts_with(b":") => {}
+                Next::Event(bytes) => return Some(bytes),
+                Next::Nothing => return None,
                 other => panic!("{other:?} instead of an event"),
             }
         }
@@ -222,7 +241,7 @@ impl Wire {
             if rest == b"\r" {
                 break;
             }
-            let Some(end) = rest[begin..].windows(2).position(|pair| pair == b"\r\n") else { break };
+            let Some(end) = memchr::memmem::find(&rest[begin..], b"\r\n") else { break };
             let size = std::str::from_utf8(&rest[begin..begin + end]).unwrap();
             let size = usize::from_str_radix(size.trim(), 16).unwrap_or_else(|_| panic!("a chunk of {size:?}"));
             at += begin + end + 2;
