@@ -8,6 +8,7 @@ mod doctor;
 mod documents;
 mod drill;
 mod flags;
+mod guard;
 mod help;
 mod launchdarkly;
 mod log;

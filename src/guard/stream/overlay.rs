@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::reconcile::History;
 use crate::change::reconcile::LaunchDarklyNow;
 use crate::change::reconcile::Reconciled;
 use crate::change::reconcile::reconcile;
@@ -88,7 +89,7 @@ pub fn overlay(newest: &Item, override_: &Override, on_conflict: OnConflict) -> 
         version: record.version(),
         archived: false,
     };
-    let aspects = match reconcile(override_, Some(&now), None) {
+    let aspects = match reconcile(override_, Some(&now), &History::default()) {
         Ok(Reconciled::Conflict { aspects, .. }) => aspects,
         Ok(_) => return held,
         Err(error) => return through(Reason::Failed(error.to_string())),

@@ -348,7 +348,7 @@ impl RedisStore {
         })
     }
 
-    fn too_many(&self, what: &str) -> StoreError {
+    pub(super) fn too_many(&self, what: &str) -> StoreError {
         StoreError::Damaged {
             address: self.shown_address(),
             problem: format!("{what} is more than can be read (limit: {FIELDS_MAX} entries, {PREFIXES_MAX} prefixes)"),
@@ -376,12 +376,12 @@ fn flag_key(field: &[u8]) -> Option<FlagKey> {
 
 /// A record that is too long is not kept whole: one byte more than is allowed is enough for `flag::record` to refuse it,
 /// without stopping those that are healthy.
-fn cut(mut record: Vec<u8>) -> Vec<u8> {
+pub(super) fn cut(mut record: Vec<u8>) -> Vec<u8> {
     record.truncate(RECORD_LENGTH_MAX + 1);
     record
 }
 
-fn stored_override(bytes: Vec<u8>) -> StoredOverride {
+pub(super) fn stored_override(bytes: Vec<u8>) -> StoredOverride {
     match String::from_utf8(bytes) {
         Ok(text) => StoredOverride::read(text),
         Err(error) => StoredOverride {
@@ -391,7 +391,7 @@ fn stored_override(bytes: Vec<u8>) -> StoredOverride {
     }
 }
 
-fn log_entry(value: Value) -> Option<LogEntry> {
+pub(super) fn log_entry(value: Value) -> Option<LogEntry> {
     let Value::Array(parts) = value else { return None };
     let mut parts = parts.into_iter();
     let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next()) else { return None };
@@ -401,7 +401,7 @@ fn log_entry(value: Value) -> Option<LogEntry> {
 }
 
 /// Flags of one change that share an entry have one each for whoever reads.
-fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
+pub(super) fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
     let flags = entry.fields.get("flag").cloned().unwrap_or_default();
     if !flags.contains(' ') {
         return vec![entry];

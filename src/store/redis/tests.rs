@@ -35,6 +35,8 @@ use crate::store::conformance::record;
 use crate::store::conformance::replace;
 use crate::store::conformance::turn_off;
 
+#[cfg(test)]
+mod following;
 #[path = "../../../tests/support/redis.rs"]
 mod server;
 
@@ -100,6 +102,10 @@ impl Fixture for Redis {
 
     fn put_record(&self, prefix: &str, flag: &str, record: &str) {
         self.server.run(&["HSET", &format!("{prefix}:features"), flag, record]);
+    }
+
+    fn put_segment(&self, prefix: &str, segment: &str, record: &str) {
+        self.server.run(&["HSET", &format!("{prefix}:segments"), segment, record]);
     }
 
     fn put_override(&self, prefix: &str, flag: &str, text: &str) {
