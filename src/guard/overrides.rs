@@ -1,6 +1,17 @@
 //! What the stream needs of an environment's stores: their words as they come, everything that they hold, and a way to
 //! tell them of LaunchDarkly's newest record. It must not know connections.
 
+mod judgement;
+mod known_flag;
+mod ledger;
+mod place;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
