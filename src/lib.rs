@@ -100,7 +100,12 @@ fn execute(cli: Cli, process: Process, output: &Output) -> Result<ExitCode, Fail
     }
     let prompter = Prompter::new(output, settings.yes, settings.no_input);
     let context = Context { settings: &settings, typed: &global, output, prompter };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut runtime = if commands::serves(&command) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, "the runtime did not start").cause(error.to_string()))?;

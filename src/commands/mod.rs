@@ -5,6 +5,7 @@ pub mod completions;
 pub mod doctor;
 pub mod drill;
 pub mod flags;
+pub mod guard;
 pub mod help;
 pub mod log;
 pub mod lookout;
@@ -68,6 +69,7 @@ pub enum Command {
     Log(log::Arguments),
     Undo(undo::Arguments),
     Doctor(doctor::Arguments),
+    Guard(guard::Arguments),
     Drill(drill::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -106,6 +108,11 @@ pub fn without_settings(command: &Command, output: &Output) -> Option<Result<Exi
     }
 }
 
+/// Whether a command serves many at a time, and so wants all processors.
+pub fn serves(command: &Command) -> bool {
+    matches!(command, Command::Guard(_))
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -121,6 +128,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Log(arguments) => log::run(arguments, context).await,
         Command::Undo(arguments) => undo::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(arguments, context).await,
+        Command::Guard(arguments) => guard::run(arguments, context).await,
         Command::Drill(arguments) => drill::run(&arguments, context.output).await,
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),

@@ -34,6 +34,8 @@ pub enum AlarmKind {
     GivenWay,
     /// The override cannot be applied; LaunchDarkly's record goes through.
     NotApplied,
+    /// LaunchDarkly deleted or archived an overridden flag.
+    FlagGone,
     /// No store of the environment answers.
     StoresAway,
     /// What is served is from memory or disk alone.
@@ -46,9 +48,30 @@ pub enum AlarmKind {
     Limit,
     /// The guard's own folder cannot be used.
     StateFolder,
+    /// A guard that only looks on would have sent something else.
+    Shadow,
 }
 
 impl AlarmKind {
+    /// All of them.
+    pub const ALL: [AlarmKind; 15] = [
+        AlarmKind::UpstreamAway,
+        AlarmKind::KeyRefused,
+        AlarmKind::KeyUnknown,
+        AlarmKind::NotUnderstood,
+        AlarmKind::Conflict,
+        AlarmKind::GivenWay,
+        AlarmKind::NotApplied,
+        AlarmKind::FlagGone,
+        AlarmKind::StoresAway,
+        AlarmKind::OldState,
+        AlarmKind::RelaySlow,
+        AlarmKind::RelayUnsupported,
+        AlarmKind::Limit,
+        AlarmKind::StateFolder,
+        AlarmKind::Shadow,
+    ];
+
     /// Its name in JSON and in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,12 +82,14 @@ impl AlarmKind {
             AlarmKind::Conflict => "conflict",
             AlarmKind::GivenWay => "given-way",
             AlarmKind::NotApplied => "not-applied",
+            AlarmKind::FlagGone => "flag-gone",
             AlarmKind::StoresAway => "stores-away",
             AlarmKind::OldState => "old-state",
             AlarmKind::RelaySlow => "relay-slow",
             AlarmKind::RelayUnsupported => "relay-unsupported",
             AlarmKind::Limit => "limit",
             AlarmKind::StateFolder => "state-folder",
+            AlarmKind::Shadow => "shadow",
         }
     }
 }

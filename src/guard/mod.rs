@@ -3,8 +3,17 @@
 //! SERVER: it joins what it reads from LaunchDarkly, from stores and from disk. It must not know commands, and it must
 //! not write to LaunchDarkly.
 
+pub mod admin;
 pub mod alarm;
+pub mod answer;
+pub mod auto_configuration;
+pub mod backoff;
+pub mod cache;
 pub mod environment;
+pub mod folder;
+pub mod keys;
 pub mod overrides;
+pub mod running;
+pub mod seal;
 pub mod serving;
 pub mod stream;

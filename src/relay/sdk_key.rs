@@ -1,5 +1,5 @@
 //! An SDK key: the secret with which a relay lets a server-side SDK in. Nothing here prints it; it leaves this value
-//! only as the `Authorization` header of a request to a relay.
+//! only as the `Authorization` header of a request to a relay, and for digests.
 
 use std::fmt;
 
@@ -34,6 +34,11 @@ impl SdkKey {
     /// The last characters, as a relay's `/status` shows them: enough to tell keys apart, not enough to use one.
     pub fn tail(&self) -> &str {
         tail_of(&self.0)
+    }
+
+    /// The key itself: for a digest, or for comparing it with one that a relay presents.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     pub(super) fn header(&self) -> Option<HeaderValue> {

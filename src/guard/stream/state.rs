@@ -68,6 +68,16 @@ impl State {
         self.items.iter().filter(is_flag).count()
     }
 
+    /// How many items there are, deleted ones too.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Sets one item, whatever its version.
     pub fn set(&mut self, name: Name, item: Item) {
         match item {
