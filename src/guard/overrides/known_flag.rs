@@ -25,6 +25,7 @@ use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::seen::Copy;
 use crate::change::target::Target;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
 use crate::guard::overrides::judgement::Evidence;
@@ -34,6 +35,7 @@ use crate::guard::overrides::place::Place;
 use crate::guard::overrides::place::identity;
 use crate::guard::stream::channel::Sight;
 use crate::guard::stream::item::Item;
+use crate::store::FlagReading;
 
 /// How much later than a record that nothing explains all stores must have been looked at, before it is believed.
 pub(super) const BELIEVED_AFTER: Duration = Duration::from_secs(1);
@@ -162,14 +164,17 @@ impl KnownFlag {
         self.places.entry(target.clone()).or_insert_with(|| Place::new(now))
     }
 
-    /// Takes what is known of a target, to be replaced.
-    pub(super) fn take_place(&mut self, target: &Target) -> Option<Place> {
-        self.places.remove(target)
-    }
-
     /// Whether an override was found that may have ended long ago.
     pub(super) fn has_unchecked(&self) -> bool {
         !self.unchecked.is_empty()
+    }
+
+    /// The targets whose override cannot be understood, and why.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = (&Target, &str)> {
+        self.places.iter().filter_map(|(target, place)| match &place.seen().override_ {
+            Some(Err(why)) => Some((target, why.as_str())),
+            _ => None,
+        })
     }
 
     /// The changes whose ended marks have to be asked for.
@@ -197,22 +202,32 @@ impl KnownFlag {
         marks.filter(|mark| mark.revision >= override_.revision).max_by_key(|mark| mark.revision)
     }
 
-    /// Takes what a look at one target told.
-    pub(super) fn look(&mut self, target: &Target, place: Place) {
-        if let Some(own) = place.seen().own() {
-            let (own, at) = (own.clone(), place.looked());
+    /// Takes what a look at one target, begun at `looked`, told.
+    pub(super) fn look(
+        &mut self,
+        target: &Target,
+        (reading, own_keys): (&FlagReading, bool),
+        environment: Option<&Environment>,
+        looked: Instant,
+    ) {
+        let flag = self.flag.clone();
+        let place = self.place_or_new(target, looked);
+        if !place.look(reading, own_keys, (&flag, environment), looked) {
+            return;
+        }
+        let (own, marks) = (place.seen().own().cloned(), place.marks().to_vec());
+        if let Some(own) = own {
             if !self.checked.contains(&identity(&own)) {
-                self.unchecked.entry(identity(&own)).or_insert(at);
+                self.unchecked.entry(identity(&own)).or_insert(looked);
             }
             self.remember(own);
         }
-        for (change, mark) in place.marks() {
-            let known = self.marks.entry(*change).or_insert_with(|| mark.clone());
+        for (change, mark) in marks {
+            let known = self.marks.entry(change).or_insert_with(|| mark.clone());
             if mark.revision > known.revision {
-                *known = mark.clone();
+                *known = mark;
             }
         }
-        self.places.insert(target.clone(), place);
     }
 
     /// A log told, as it was written, that this override was put: it is no leftover.

@@ -158,14 +158,7 @@ impl Ledger {
         self.targets.insert(target.clone(), TargetState::Answers);
         for (flag, reading) in &moment.reading.flags {
             let known = self.flags.entry(flag.clone()).or_insert_with(|| KnownFlag::new(flag.clone(), looked));
-            let about = (flag, self.environment.as_ref());
-            let own_keys = moment.reading.own_keys;
-            let before = known.take_place(target);
-            match Place::looked_at(before, reading, own_keys, about, looked) {
-                Ok(place) => known.look(target, place),
-                Err(Some(before)) => known.look(target, before),
-                Err(None) => {}
-            }
+            known.look(target, (reading, moment.reading.own_keys), self.environment.as_ref(), looked);
             if let Some(revision) = known.place_mut(target).and_then(Place::unseen) {
                 let bound = known.newest_version().saturating_add(revision);
                 let held = self.perhaps_held.entry(flag.clone()).or_default();

@@ -48,21 +48,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What a look that began at `looked` found; `before` is what was known. `None` if it cannot be understood, so that
-    /// what was known stays.
-    pub(super) fn looked_at(
-        before: Option<Place>,
+    /// Takes what a look that began at `looked` found. Says whether it could be understood; if not, what was known stays.
+    pub(super) fn look(
+        &mut self,
         reading: &FlagReading,
         own_keys: bool,
         (flag, environment): (&FlagKey, Option<&Environment>),
         looked: Instant,
-    ) -> Result<Self, Option<Place>> {
-        let Some(marks) = reading.marks.clone() else { return Err(before) };
-        let changed = before.as_ref().is_none_or(|before| before.bytes != reading.record);
-        let copy = match &before {
-            Some(before) if !changed => before.seen.copy.clone(),
-            _ => Copy::of(reading.record.as_deref()),
-        };
+    ) -> bool {
+        let Some(marks) = reading.marks.clone() else { return false };
         let (override_text, override_) = match &reading.override_ {
             Some(stored) => (Some(stored.text.clone()), Some(stored.parsed.clone())),
             None => (None, None),
@@ -74,29 +68,27 @@ impl Place {
             }
             other => other,
         };
-        let stood_before = before.as_ref().is_some_and(|before| before.seen.own().is_some());
-        let seen = Seen { copy, own_keys, override_text, override_ };
-        let mut place = match before {
-            Some(before) => Self { gap: before.gap && before.seen.override_text != seen.override_text, ..before },
-            None => Self::new(looked),
-        };
-        if changed {
-            place.waiting = Some(looked);
-            place.bytes.clone_from(&reading.record);
-        }
-        place.vanished = match (stood_before, &seen.override_text) {
+        // What was missed is missed only if something became of it.
+        self.gap &= self.seen.override_text != override_text;
+        self.vanished = match (self.seen.own().is_some(), &override_text) {
             (true, None) => Some(looked),
-            (false, None) => place.vanished,
+            (false, None) => self.vanished,
             (_, Some(_)) => None,
         };
-        if let Some(own) = seen.own() {
-            place.stood.push(identity(own));
-            place.stood.dedup();
-            let surplus = place.stood.len().saturating_sub(STOOD_MAX);
-            place.stood.drain(..surplus);
+        if self.bytes != reading.record {
+            self.seen.copy = Copy::of(reading.record.as_deref());
+            self.bytes.clone_from(&reading.record);
+            self.waiting = Some(looked);
         }
-        (place.seen, place.marks, place.looked) = (seen, marks, looked);
-        Ok(place)
+        (self.seen.own_keys, self.seen.override_text, self.seen.override_) = (own_keys, override_text, override_);
+        if let Some(own) = self.seen.own() {
+            self.stood.push(identity(own));
+            self.stood.dedup();
+            let surplus = self.stood.len().saturating_sub(STOOD_MAX);
+            self.stood.drain(..surplus);
+        }
+        (self.marks, self.looked) = (marks, looked);
+        true
     }
 
     /// Nothing is known yet.

@@ -292,13 +292,18 @@ impl World {
         merge::merged(&said)
     }
 
-    /// Whether every store that can be reached shows a record of LaunchDarkly's, or one that the override beside it explains.
-    /// `rc` cannot tell apart what is not so, and is not what is tested here.
+    /// Whether every store that can be reached shows a record of LaunchDarkly's, or one that the override beside it explains,
+    /// and no leftover of what has ended. `rc` cannot tell apart what is not so, and is not what is tested here.
     fn is_plain(&self) -> bool {
         self.up().all(|place| {
             let (store, own) = (&self.stores[place], self.stores[place].own());
             let theirs = |record: &Record| self.history.iter().any(|known| known.same_value(record));
-            store.record.as_ref().is_none_or(|record| theirs(record) || is_ours(record, &own))
+            let is_over = |own: &Override| {
+                let mut marks = self.up().flat_map(|place| self.stores[place].marks.clone());
+                marks.any(|(change, mark)| own.changes.contains(&change) && mark.revision >= own.revision)
+            };
+            let is_leftover = own.as_ref().is_some_and(is_over);
+            !is_leftover && store.record.as_ref().is_none_or(|record| theirs(record) || is_ours(record, &own))
         })
     }
 
@@ -316,6 +321,14 @@ impl World {
         let options = Options { despite_differences: true, ..Options::default() };
         let edits = [EditSeen { edit: &edit, standing: &standing, targets }];
         let writes = update::plan(change, &motive("anna"), &options, &edits).writes();
+        if matches!(standing.in_force().map(|own| &own.state), Some(OverrideState::Replayed { .. })) {
+            // It begins on LaunchDarkly's answer, as far as that is known.
+            let begun = writes.iter().filter_map(|write| match &write.override_after {
+                OverrideWrite::Put(next) => Some(next.upstream.clone()),
+                _ => None,
+            });
+            self.history.extend(begun);
+        }
         self.write(&writes);
     }
 
