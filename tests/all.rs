@@ -9,6 +9,7 @@ mod documents;
 mod drill;
 mod flags;
 mod guard;
+mod guard_stores;
 mod help;
 mod launchdarkly;
 mod log;

@@ -38,6 +38,18 @@ pub enum AlarmKind {
     FlagGone,
     /// No store of the environment answers.
     StoresAway,
+    /// A store of the environment does not answer.
+    StoreAway,
+    /// An override was gone from a store without having ended.
+    OverrideLost,
+    /// An override was copied to a store, or ended in one: nothing is wrong.
+    OverrideKept,
+    /// An override could not be written to a store.
+    OverrideNotKept,
+    /// An override in a store cannot be read.
+    OverrideUnreadable,
+    /// The guard cannot announce itself in a store.
+    NotAnnounced,
     /// What is served is from memory or disk alone.
     OldState,
     /// A relay did not take what it was sent, and was cut off.
@@ -54,7 +66,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 15] = [
+    pub const ALL: [AlarmKind; 21] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -64,6 +76,12 @@ impl AlarmKind {
         AlarmKind::NotApplied,
         AlarmKind::FlagGone,
         AlarmKind::StoresAway,
+        AlarmKind::StoreAway,
+        AlarmKind::OverrideLost,
+        AlarmKind::OverrideKept,
+        AlarmKind::OverrideNotKept,
+        AlarmKind::OverrideUnreadable,
+        AlarmKind::NotAnnounced,
         AlarmKind::OldState,
         AlarmKind::RelaySlow,
         AlarmKind::RelayUnsupported,
@@ -84,6 +102,12 @@ impl AlarmKind {
             AlarmKind::NotApplied => "not-applied",
             AlarmKind::FlagGone => "flag-gone",
             AlarmKind::StoresAway => "stores-away",
+            AlarmKind::StoreAway => "store-away",
+            AlarmKind::OverrideLost => "override-lost",
+            AlarmKind::OverrideKept => "override-kept",
+            AlarmKind::OverrideNotKept => "override-not-kept",
+            AlarmKind::OverrideUnreadable => "override-unreadable",
+            AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::OldState => "old-state",
             AlarmKind::RelaySlow => "relay-slow",
             AlarmKind::RelayUnsupported => "relay-unsupported",

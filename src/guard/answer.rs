@@ -27,8 +27,9 @@ pub const OVERRIDES_PATIENCE_AWAY: Duration = Duration::from_millis(2_300);
 /// for longer, and not for so long that a relay gives up (10 s by default).
 pub const OVERRIDES_PATIENCE_UP: Duration = Duration::from_secs(8);
 
-/// For so long after LaunchDarkly's stream has broken off, what it last said is as good as new.
-pub const JUST_NOW: Duration = Duration::from_secs(10);
+/// For so long after LaunchDarkly's stream has broken off, what it last said is as good as new: it ends streams now and then,
+/// and they are open again at once.
+pub const JUST_NOW: Duration = Duration::from_secs(3);
 
 /// LaunchDarkly's stream, as far as answers depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +147,7 @@ pub struct ConfigurationSituation {
     pub waited: Duration,
     /// Whether there is one that came over LaunchDarkly's stream while this guard ran.
     pub seen_live: bool,
-    /// Whether relays use keys that the one on disk does not have: a relay that gets it would drop their environments.
+    /// Whether the relay uses a key that the one on disk does not have: if it got that one, it would drop the environment.
     pub leaves_out: bool,
 }
 
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn while_launchdarkly_is_away_the_stores_are_read_first() {
-        let away = situation(Upstream::Away(SECOND * 11));
+        let away = situation(Upstream::Away(SECOND * 4));
         assert_eq!(first(away), First::ReadStores);
         assert_eq!(first(Situation { seen_live: true, ..away }), First::ReadStores);
         assert_eq!(first(Situation { stores: StoresRead::Asked, ..away }), First::Wait);

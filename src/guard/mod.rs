@@ -13,6 +13,7 @@ pub mod environment;
 pub mod folder;
 pub mod keys;
 pub mod overrides;
+pub mod presence;
 pub mod running;
 pub mod seal;
 pub mod serving;

@@ -1,6 +1,27 @@
 //! What the stream needs of an environment's stores: their words as they come, everything that they hold, and a way to
 //! tell them of LaunchDarkly's newest record. It must not know connections.
 
+mod announcer;
+mod environment;
+mod judgement;
+mod known_flag;
+mod ledger;
+mod log_follower;
+mod place;
+mod record_book;
+mod supervisor;
+mod upkeep;
+mod watcher;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
+pub use self::supervisor::Following;
+pub use self::supervisor::Parts;
+pub use self::supervisor::following;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

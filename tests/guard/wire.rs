@@ -136,8 +136,11 @@ impl Wire {
         let begun = Instant::now();
         loop {
             match self.next(LONG.saturating_sub(begun.elapsed())) {
-                Next::Event(bytes) if bytes.starts_with(b":") => {}
-                Next::Event(bytes) => return bytes,
+                Next::Event(bytes) => {
+                    if let Some(event) = without_comments(bytes) {
+                        return event;
+                    }
+                }
                 other => panic!("{other:?} instead of an event"),
             }
         }
@@ -149,8 +152,11 @@ impl Wire {
         let begun = Instant::now();
         loop {
             match self.next(patience.checked_sub(begun.elapsed())?) {
-                Next::Event(bytes) if bytes.starts_with(b":") => {}
-                Next::Event(bytes) => return Some(bytes),
+                Next::Event(bytes) => {
+                    if let Some(event) = without_comments(bytes) {
+                        return Some(event);
+                    }
+                }
                 Next::Nothing => return None,
                 other => panic!("{other:?} instead of an event"),
             }
@@ -169,7 +175,7 @@ impl Wire {
         let begun = Instant::now();
         while let Some(left) = patience.checked_sub(begun.elapsed()) {
             match self.next(left) {
-                Next::Event(bytes) if bytes.starts_with(b":") => {}
+                Next::Event(bytes) if without_comments(bytes.clone()).is_none() => {}
                 Next::Nothing => return,
                 other => panic!("{other:?} instead of nothing"),
             }
@@ -253,4 +259,13 @@ impl Wire {
         }
         self.raw.drain(..at);
     }
+}
+
+/// The event without the comments before it: LaunchDarkly's servers put no empty line behind a comment.
+fn without_comments(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    while bytes.starts_with(b":") {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        bytes.drain(..=end);
+    }
+    (bytes != b"\n").then_some(bytes)
 }

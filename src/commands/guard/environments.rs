@@ -5,17 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use crate::change::target::Target;
 use crate::commands::relays::Configurations;
 use crate::flag::key::Environment;
 use crate::guard::auto_configuration::Learnt;
 use crate::guard::environment::GuardedEnvironment;
-use crate::guard::overrides::EnvironmentStores;
-use crate::guard::overrides::Follow;
-use crate::guard::overrides::Followed;
-use crate::guard::stream::channel::StoresWord;
 use crate::guard::stream::hub::Place;
 use crate::relay::cache_time::CacheTime;
 use crate::relay::configuration::AutoConfig;
@@ -216,34 +210,4 @@ fn name(environment: String, filter: Option<&str>) -> String {
         Some(filter) => format!("{environment}/{filter}"),
         None => environment,
     }
-}
-
-/// Stores that are never followed.
-struct Nothing;
-
-impl EnvironmentStores for Nothing {
-    fn whole(
-        &self,
-    ) -> futures_util::future::BoxFuture<
-        '_,
-        Vec<(Target, Result<crate::guard::overrides::WholeReading, crate::store::StoreError>)>,
-    > {
-        Box::pin(async { Vec::new() })
-    }
-
-    fn note_upstream(&self, _: &crate::flag::key::FlagKey, _: &crate::flag::record::Record) {}
-}
-
-/// Until the stores' half is there.
-pub(super) fn follow() -> Follow {
-    Arc::new(|_, view| {
-        let (sender, words) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let _view = view;
-            if sender.send(StoresWord::default()).await.is_ok() {
-                sender.closed().await;
-            }
-        });
-        Followed { words, stores: Arc::new(Nothing) }
-    })
 }

@@ -5,13 +5,16 @@ mod telling;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use super::Context;
+use crate::change::id::Actor;
 use crate::commands::relays::Configurations;
 use crate::commands::stores;
 use crate::error::ExitCode;
@@ -22,6 +25,10 @@ use crate::guard::answer::REFUSED_FOR;
 use crate::guard::folder::Folder;
 use crate::guard::folder::FolderError;
 use crate::guard::folder::Keeper;
+use crate::guard::overrides;
+use crate::guard::overrides::Follow;
+use crate::guard::overrides::Following;
+use crate::guard::presence::Itself;
 use crate::guard::running::Guard;
 use crate::guard::stream::hub::HubParts;
 use crate::guard::stream::overlay::OnConflict;
@@ -130,6 +137,14 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let keeper = Keeper::start(folder, alarms.clone());
     let address = listener.local_addr().unwrap_or(listen);
     let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address.port()));
+    let on_conflict = match arguments.on_conflict {
+        Conflict::Hold => OnConflict::Hold,
+        Conflict::Launchdarkly => OnConflict::LaunchDarkly,
+    };
+    let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
+    let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
+    let (follow, following) =
+        following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
     let telling = Telling { output: context.output, form: settings.log };
     telling.beginning(&telling::Beginning {
         name: &name,
@@ -142,15 +157,12 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     });
     let parts = HubParts {
         launchdarkly,
-        on_conflict: match arguments.on_conflict {
-            Conflict::Hold => OnConflict::Hold,
-            Conflict::Launchdarkly => OnConflict::LaunchDarkly,
-        },
+        on_conflict,
         shadow: arguments.shadow,
         refused_for: REFUSED_FOR,
         environments: environments.configured,
         place: environments.place,
-        follow: environments::follow(),
+        follow,
         alarms,
         keeper: Some(keeper),
         salt,
@@ -161,7 +173,16 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     telling.until(ended(), told).await?;
     telling.say("ends: relays are let go, and come back to the next one");
     running.stop().await;
+    following.end().await;
     Ok(ExitCode::Done)
+}
+
+/// Begins to follow stores, writing down below the guard's folder what it writes to them.
+async fn following(parts: overrides::Parts, state: &Path) -> Result<(Follow, Following), Failure> {
+    let folder = state.join("playback");
+    let begun = tokio::task::spawn_blocking(move || overrides::following(parts, &folder)).await;
+    let begun = begun.map_err(|error| Failure::new(Kind::Other, "stores are not followed").cause(error.to_string()))?;
+    begun.map_err(|error| Failure::from(error).while_doing("the guard's folder cannot be used"))
 }
 
 /// Comes back when the process is told to end.

@@ -295,46 +295,40 @@ impl Actor {
         let now = Instant::now();
         let Some(waited) = self.relays.waiting(now) else { return };
         let upstream = self.upstream(now);
-        let (gives, for_those_who_waited) = match &self.content {
+        match &self.content {
             Content::Flags(flags) => {
                 let stores = match (&self.whole, self.whole_at) {
                     (Some(_), _) => StoresRead::Asked,
                     (None, Some(at)) if now.saturating_duration_since(at) < WHOLE_GOOD_FOR => StoresRead::Yes,
                     (None, _) => StoresRead::No,
                 };
-                let situation = Situation {
-                    upstream,
-                    waited,
-                    overrides: flags.overrides_known(now),
-                    seen_live: flags.seen_live(),
-                    stores,
-                };
+                let overrides = flags.overrides_known(now);
+                let situation = Situation { upstream, waited, overrides, seen_live: flags.seen_live(), stores };
                 match answer::first(situation) {
-                    First::Wait => (false, Duration::ZERO),
-                    First::Give => (true, Duration::ZERO),
-                    First::ReadStores => {
-                        self.read_stores();
-                        (false, Duration::ZERO)
+                    First::Wait => {}
+                    First::ReadStores => self.read_stores(),
+                    First::Give => {
+                        self.give(now, |_, _| true);
+                        self.tell_if_stores_are_away(now);
                     }
                 }
             }
             Content::Configuration(configuration) => {
-                let situation = ConfigurationSituation {
-                    upstream,
-                    waited,
-                    seen_live: configuration.seen_live(),
-                    leaves_out: !configuration.seen_live() && self.plan.hub.leaves_out(&configuration.environments()),
-                };
-                let each_waits = if configuration.seen_live() { Duration::ZERO } else { waited };
-                (answer::gives_configuration(situation), each_waits)
+                let seen_live = configuration.seen_live();
+                let more =
+                    if seen_live { Vec::new() } else { self.plan.hub.with_more_than(&configuration.environments()) };
+                self.give(now, |relay, waited| {
+                    let leaves_out = more.contains(&relay);
+                    answer::gives_configuration(ConfigurationSituation { upstream, waited, seen_live, leaves_out })
+                });
             }
-        };
-        if !gives {
-            return;
         }
+    }
+
+    /// Gives what there is to the relays that wait, and for whom it is right.
+    fn give(&mut self, now: Instant, is_right: impl Fn(std::net::IpAddr, Duration) -> bool) {
         if let Some(first) = self.content.first() {
-            self.relays.give_first(&first, for_those_who_waited, now);
-            self.tell_if_stores_are_away(now);
+            self.relays.give_first(&first, now, is_right);
             self.touched = true;
         }
     }

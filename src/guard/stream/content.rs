@@ -87,8 +87,8 @@ impl Content {
     pub(super) fn settle_place(&mut self, plan: &FeedPlan) -> Option<FollowedEnvironment> {
         let Content::Flags(flags) = self else { return None };
         let hub = &plan.hub;
-        let found = hub.environment(&plan.key, plan.stream.filter.as_deref());
-        let found = found.or_else(|| Some(hub.placed(flags.place()?.clone())));
+        let found = hub.environment(&plan.key, &plan.stream);
+        let found = found.or_else(|| Some(hub.placed(flags.place()?.clone(), &plan.stream)));
         let (environment, place) = found?;
         flags.is_of(environment.name.clone(), place);
         let followed = hub.follow(&environment)?;

@@ -83,15 +83,22 @@ impl Downstream {
     /// Takes connections until the guard ends.
     pub async fn serve(&self, listener: &TcpListener) {
         let mut stopping = self.stopping.clone();
+        let mut failed = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => {
+                    if std::mem::take(&mut failed) {
+                        self.hub.parts().alarms.clear(&limit());
+                    }
+                    self.take(stream, peer);
+                }
                 Err(error) => {
-                    self.limit(format!("a connection could not be taken: {error}"));
+                    failed = true;
+                    self.hub.parts().alarms.raise(limit(), format!("a connection could not be taken: {error}"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -102,7 +109,8 @@ impl Downstream {
         let counted = Counted(Arc::clone(&self.connections));
         if self.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             drop(counted);
-            self.limit(format!("a relay was turned away: there are {CONNECTIONS_MAX} connections"));
+            let told = format!("a relay was turned away: there are {CONNECTIONS_MAX} connections");
+            self.hub.parts().alarms.tell_once(limit(), told);
             return;
         }
         // What the system cannot do makes the connection no worse than it is.
@@ -123,11 +131,10 @@ impl Downstream {
             }
         });
     }
+}
 
-    fn limit(&self, told: String) {
-        let name = AlarmName { kind: AlarmKind::Limit, environment: None, flag: None };
-        self.hub.parts().alarms.raise(name, told);
-    }
+fn limit() -> AlarmName {
+    AlarmName { kind: AlarmKind::Limit, environment: None, flag: None }
 }
 
 /// Serves one connection to its end.
@@ -187,7 +194,7 @@ async fn answer(hub: &Arc<Hub>, request: Request<Incoming>, address: IpAddr, cut
 }
 
 async fn stream_to(hub: &Arc<Hub>, stream: Stream, relay: AttachedRelay, cut: Arc<Notify>) -> Response<GuardBody> {
-    let feed = match hub.feed(stream) {
+    let feed = match hub.feed(stream, relay.address) {
         Ok(feed) => feed,
         Err(full @ Full) => return GuardBody::later(&full.to_string()),
     };

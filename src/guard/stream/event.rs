@@ -5,12 +5,16 @@
 //! A library such as sse-stream gives an event's fields and not its bytes, and swallows comments, which are heartbeats
 //! here.
 
+use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
 
 /// The longest event, in bytes, that is taken if nothing else is said: a `put` of the largest environments known is about
 /// a tenth of it.
 pub const EVENT_LENGTH_MAX: usize = 256 * 1024 * 1024;
+
+/// The room that is kept for the next event after a large one, in bytes.
+const KEPT_CAPACITY_MAX: usize = 64 * 1024;
 
 /// One whole event, or what stood between two: a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +77,13 @@ impl Splitter {
         self.kept.extend_from_slice(bytes);
         let mut pieces = Vec::new();
         while let Some(end) = self.next_end() {
-            let whole = self.kept.split_to(end).freeze();
+            // A copy of just its size: what is kept of an event for long must not keep the memory of others, or room for
+            // more, alive with it.
+            let whole = Bytes::copy_from_slice(self.kept.get(..end).unwrap_or_default());
+            self.kept.advance(end);
+            if self.kept.capacity() > KEPT_CAPACITY_MAX && self.kept.len() <= KEPT_CAPACITY_MAX {
+                self.kept = BytesMut::from(self.kept.as_ref());
+            }
             (self.looked, self.line) = (0, 0);
             pieces.extend(piece(whole)?);
         }
@@ -222,6 +232,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_large_event_leaves_no_room_behind() {
+        let mut splitter = Splitter::new(EVENT_LENGTH_MAX);
+        let large = [b"data: ".as_slice(), &vec![b'x'; 3_000_000], b"\n\ndata: y"].concat();
+        let pieces: Vec<Piece> = large.chunks(10_000).flat_map(|piece| splitter.push(piece).unwrap()).collect();
+        assert_eq!(pieces.len(), 1);
+        assert!(splitter.kept.capacity() <= KEPT_CAPACITY_MAX, "{}", splitter.kept.capacity());
+        assert_eq!(splitter.push(b"\n\n").unwrap().iter().map(told).collect::<Vec<_>>(), ["message=y"]);
     }
 
     #[test]

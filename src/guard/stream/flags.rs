@@ -25,11 +25,14 @@ use crate::guard::serving::Served;
 use crate::guard::stream::channel::Channel;
 use crate::guard::stream::channel::StoresWord;
 use crate::guard::stream::event::Event;
+use crate::guard::stream::item::Item;
 use crate::guard::stream::overlay::OnConflict;
 use crate::guard::stream::overlay::Reason;
 use crate::guard::stream::shadow;
 use crate::guard::stream::state::NotUnderstood;
 use crate::guard::stream::state::State;
+use crate::guard::stream::state::Told;
+use crate::guard::stream::state::told;
 use crate::guard::stream::view::FeedView;
 
 /// When the patch of a changed override is sent again (launchdarkly.md 15); the third time is the relay's cache time and a
@@ -156,9 +159,21 @@ impl Flags {
             self.tell_if_unknown();
         }
         self.as_of = Some(at);
-        self.note_upstream();
-        self.alarm();
+        if self.concerns(event) {
+            self.note_upstream();
+            self.alarm();
+        }
         Ok(out)
+    }
+
+    /// Whether an event may change what is said of overridden flags.
+    fn concerns(&self, event: &Event) -> bool {
+        if self.overrides.is_empty() {
+            return !self.alarmed.is_empty();
+        }
+        event.name == "put"
+            || matches!(told(event), Ok(Told::Item(name, _))
+                if name.1.parse::<FlagKey>().is_ok_and(|flag| self.overrides.contains_key(&flag)))
     }
 
     /// Takes what the stores told, and gives what goes out because of it.
@@ -204,7 +219,16 @@ impl Flags {
             // It is what was remembered, and is known to the byte.
             return Vec::new();
         }
-        let out = self.channel.restore(served.state);
+        let mut state = served.state;
+        if let Some(last) = self.channel.last() {
+            // What was learnt while the stores were read is not forgotten.
+            for (name, item) in last.items() {
+                if !matches!(state.item(name), Item::Absent) {
+                    state.take(name, item);
+                }
+            }
+        }
+        let out = self.channel.restore(state);
         self.alarm();
         out
     }

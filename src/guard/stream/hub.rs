@@ -3,6 +3,7 @@
 //! business.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -34,6 +35,7 @@ use crate::guard::stream::overlay::OnConflict;
 use crate::guard::stream::request::Stream;
 use crate::guard::stream::upstream::LaunchDarkly;
 use crate::guard::stream::view::FeedView;
+use crate::relay::sdk_key::SdkKey;
 
 /// The most streams at one time.
 const FEEDS_MAX: usize = 5_000;
@@ -86,7 +88,8 @@ pub struct Hub {
     learnt: Mutex<HashMap<Digest, Learnt>>,
     followed: Mutex<HashMap<String, FollowedEnvironment>>,
     feeds: Mutex<HashMap<Digest, Feed>>,
-    asked: Mutex<HashMap<Digest, Instant>>,
+    /// Who asked for flags with which key, and when.
+    asked: Mutex<HashMap<(IpAddr, Digest), Instant>>,
 }
 
 /// Why there is no stream for a request.
@@ -141,11 +144,11 @@ impl Hub {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn feed(self: &Arc<Self>, stream: Stream) -> Result<Feed, Full> {
+    pub fn feed(self: &Arc<Self>, stream: Stream, relay: IpAddr) -> Result<Feed, Full> {
         let key = self.parts.salt.of_key(stream.key());
         let id = self.parts.salt.digest(&[b"feed", stream.asked.path.as_bytes(), stream.key()]);
         if stream.is_of_flags() {
-            self.note_asked(key);
+            self.note_asked(relay, key);
         }
         let vouch = self.vouch(&key);
         let mut feeds = held(&self.feeds);
@@ -214,18 +217,24 @@ impl Hub {
         feeds.iter().for_each(Feed::learnt);
     }
 
-    /// The environment that a key and a payload filter ask for.
-    pub fn environment(&self, key: &Digest, filter: Option<&str>) -> Option<Found> {
+    /// The environment that a stream is of, whose key has this digest.
+    pub fn environment(&self, key: &Digest, stream: &Stream) -> Option<Found> {
+        let filter = stream.filter.as_deref();
         if let Some(environment) = self.configured.get(&(*key, filter.map(str::to_owned))) {
             return Some((Arc::clone(environment), None));
         }
         let environment = held(&self.learnt).get(key).cloned()?;
-        Some(self.placed(KeptPlace { environment, filter: filter.map(str::to_owned) }))
+        Some(self.placed(KeptPlace { environment, filter: filter.map(str::to_owned) }, stream))
     }
 
     /// An environment that was learnt, now or before.
-    pub fn placed(&self, place: KeptPlace) -> Found {
-        let environment = (self.parts.place)(&place.environment, place.filter.as_deref());
+    pub fn placed(&self, place: KeptPlace, stream: &Stream) -> Found {
+        let mut environment = (self.parts.place)(&place.environment, place.filter.as_deref());
+        if let Ok(key) = SdkKey::parse(&String::from_utf8_lossy(stream.key()))
+            && !environment.sdk_keys.contains(&key)
+        {
+            environment.sdk_keys.push(key);
+        }
         (Arc::new(environment), Some(place))
     }
 
@@ -240,20 +249,22 @@ impl Hub {
         Some(followed.entry(environment.name.clone()).or_insert_with(start).clone())
     }
 
-    /// Whether relays use keys that are not among these, nor in the configuration: relays with a smaller automatic
-    /// configuration would drop those environments.
-    pub fn leaves_out(&self, environments: &[LearntKeys]) -> bool {
+    /// The machines whose relays asked lately with keys that neither these environments have nor anybody vouches for:
+    /// relays there may have been given more environments by another guard, and would drop them if they got these.
+    pub fn with_more_than(&self, environments: &[LearntKeys]) -> Vec<IpAddr> {
         let known: Vec<Digest> = environments
             .iter()
             .flat_map(|one| std::iter::once(&one.key).chain(one.expiring.as_ref().map(|(key, _)| key)))
             .map(|key| self.parts.salt.of_key(key.as_bytes()))
             .collect();
-        let is_configured = |key: &Digest| self.configured.keys().any(|(configured, _)| configured == key);
         let now = Instant::now();
-        held(&self.asked)
+        let asked: Vec<(IpAddr, Digest)> = held(&self.asked)
             .iter()
             .filter(|(_, asked)| now.saturating_duration_since(**asked) < ASKED_LATELY)
-            .any(|(key, _)| !known.contains(key) && !is_configured(key))
+            .map(|(who, _)| *who)
+            .collect();
+        let is_more = |key: &Digest| !known.contains(key) && self.vouch(key) == Vouch::Nobody;
+        asked.into_iter().filter(|(_, key)| is_more(key)).map(|(relay, _)| relay).collect()
     }
 
     /// Whether LaunchDarkly answers nobody: no stream is up, and one has waited for a while, or was broken off.
@@ -291,14 +302,14 @@ impl Hub {
         }
     }
 
-    fn note_asked(&self, key: Digest) {
+    fn note_asked(&self, relay: IpAddr, key: Digest) {
         let mut asked = held(&self.asked);
         let now = Instant::now();
         if asked.len() >= ASKED_MAX {
             asked.retain(|_, asked| now.saturating_duration_since(*asked) < ASKED_LATELY);
         }
         if asked.len() < ASKED_MAX {
-            asked.insert(key, now);
+            asked.insert((relay, key), now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The relays on one stream: those that wait for their first event, and those that have it. What is sent goes to all of the
 //! latter; one that does not take it is cut off, and the others do not notice. It must not know what is sent.
 
+use std::net::IpAddr;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -75,10 +76,11 @@ impl Relays {
         self.seats.is_empty()
     }
 
-    /// Those who wait for at least so long get their first event, and everything from now on.
-    pub fn give_first(&mut self, first: &Bytes, waited: Duration, now: Instant) {
+    /// Those who wait, and for whom it is right (by their address, and how long they have waited), get their first event, and
+    /// everything from now on.
+    pub fn give_first(&mut self, first: &Bytes, now: Instant, is_right: impl Fn(IpAddr, Duration) -> bool) {
         self.each(now, |seat| {
-            if seat.fed || now.saturating_duration_since(seat.since) < waited {
+            if seat.fed || !is_right(seat.relay.address, now.saturating_duration_since(seat.since)) {
                 return None;
             }
             seat.fed = true;
@@ -185,11 +187,11 @@ mod tests {
         let now = begun + Duration::from_secs(2);
         let _late = attach(&mut relays, now);
         assert_eq!(relays.waiting(now), Some(Duration::from_secs(2)));
-        relays.give_first(&Bytes::from_static(b"put"), Duration::from_secs(1), now);
+        relays.give_first(&Bytes::from_static(b"put"), now, |_, waited| waited >= Duration::from_secs(1));
         relays.send(&[Bytes::from_static(b"patch")], now);
         assert_eq!(relays.counts(), Counts { events: 2, bytes: 8, cut_off: 0 });
         assert_eq!(relays.waiting(now), Some(Duration::ZERO));
-        relays.give_first(&Bytes::from_static(b"put"), Duration::ZERO, now);
+        relays.give_first(&Bytes::from_static(b"put"), now, |_, _| true);
         assert_eq!(relays.waiting(now), None);
     }
 
@@ -199,7 +201,7 @@ mod tests {
         let now = Instant::now();
         let _stalled = attach(&mut relays, now);
         let gone = attach(&mut relays, now);
-        relays.give_first(&Bytes::from_static(b"put"), Duration::ZERO, now);
+        relays.give_first(&Bytes::from_static(b"put"), now, |_, _| true);
         drop(gone);
         let later = now + Duration::from_secs(40);
         let _fresh = attach(&mut relays, later);

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::guard::answer::JUST_NOW;
 use crate::guard::answer::Upstream;
 use crate::guard::stream::upstream::Gone;
+
+/// After so long somebody should know that it is away.
+const MISSED_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -79,7 +81,7 @@ impl Side {
     pub fn is_missed(&self, now: Instant) -> bool {
         match self.state {
             State::Up { .. } => false,
-            State::Away(since) | State::Asked(since) => now.saturating_duration_since(since) >= JUST_NOW,
+            State::Away(since) | State::Asked(since) => now.saturating_duration_since(since) >= MISSED_AFTER,
         }
     }
 
@@ -132,7 +134,7 @@ mod tests {
         let mut side = Side::asked(begun, at);
         side.opened(at);
         side.gone(gone(false), begun, at);
-        assert!(!side.is_missed(begun + Duration::from_secs(9)) && side.is_missed(begun + JUST_NOW));
+        assert!(!side.is_missed(begun + Duration::from_secs(9)) && side.is_missed(begun + MISSED_AFTER));
         assert_eq!(side.is_up(), Some(false));
     }
 }

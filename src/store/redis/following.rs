@@ -21,12 +21,11 @@ use crate::store::following::News;
 use crate::store::redis::RedisStore;
 use crate::store::redis::connection::Dedicated;
 use crate::store::redis::keys::Keys;
-use crate::store::redis::reading::log_entry;
-use crate::store::redis::reading::one_per_flag;
 use crate::store::redis::refusal::Asked;
 use crate::store::redis::refusal::Missing;
 use crate::store::redis::refusal::is_unknown_command;
 use crate::store::redis::refusal::missing;
+use crate::store::redis::scan;
 
 /// How long the server keeps one question.
 const BLOCKED_FOR: Duration = Duration::from_millis(1_000);
@@ -187,4 +186,27 @@ fn run_id(info: Value) -> Option<String> {
     let Value::BulkString(text) = info else { return None };
     let text = String::from_utf8_lossy(&text).into_owned();
     text.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().to_owned())
+}
+
+pub(super) fn log_entry(value: Value) -> Option<LogEntry> {
+    let Value::Array(parts) = value else { return None };
+    let mut parts = parts.into_iter();
+    let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next()) else { return None };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let fields = scan::pairs(fields).into_iter().map(|(name, value)| (text(name), text(value))).collect();
+    Some(LogEntry { id: text(id), fields })
+}
+
+/// Flags of one change that share an entry have one each for whoever reads.
+pub(super) fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
+    let flags = entry.fields.get("flag").cloned().unwrap_or_default();
+    if !flags.contains(' ') {
+        return vec![entry];
+    }
+    let of = |flag: &str| {
+        let mut one = entry.clone();
+        one.fields.insert("flag".to_owned(), flag.to_owned());
+        one
+    };
+    flags.split(' ').map(of).collect()
 }

@@ -1,5 +1,9 @@
 //! What a Redis holds at one moment: some flags with what belongs to them, or everything that a relay would read. One
 //! transaction that only reads, so that a record is never taken together with an override from before or after it.
+//!
+//! A server that is out of memory takes no transaction, and rights may forbid them. Then the overrides are read before and
+//! after all else: whoever writes an override changes it and its record in one step, so what stands between two equal
+//! readings of an override stood beside it.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -25,12 +29,16 @@ use crate::store::redis::reading::FIELDS_MAX;
 use crate::store::redis::reading::cut;
 use crate::store::redis::reading::stored_override;
 use crate::store::redis::refusal::Missing;
+use crate::store::redis::refusal::code;
 use crate::store::redis::refusal::missing;
 use crate::store::redis::scan;
 use crate::store::redis::transaction::texts;
 
 /// The most flags that are read in one transaction: the server does nothing else meanwhile.
 const FLAGS_AT_ONCE: usize = 256;
+
+/// How often what is read without a transaction is read again because it changed meanwhile.
+const ATTEMPTS_MAX: usize = 8;
 
 /// How long the answer with everything may take: some 40 MB over a slow line.
 const WHOLE_WITHIN: Duration = Duration::from_secs(15);
@@ -39,6 +47,8 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Default)]
 struct Questions<'k> {
     all: Vec<(&'static str, &'k str, Cmd)>,
+    /// Which of them asks for overrides: what it reads must stand for as long as the others read.
+    of_overrides: Option<usize>,
 }
 
 impl<'k> Questions<'k> {
@@ -49,6 +59,21 @@ impl<'k> Questions<'k> {
         // Just pushed.
         let last = self.all.len() - 1;
         &mut self.all[last].2
+    }
+
+    /// What was asked last is the question for overrides.
+    fn that_was_of_overrides(&mut self) {
+        self.of_overrides = self.all.len().checked_sub(1);
+    }
+
+    /// Without a transaction, with the question for overrides once more at the end.
+    fn pipeline_without_transaction(&self) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        let again = self.of_overrides.and_then(|place| self.all.get(place));
+        for (_, _, command) in self.all.iter().chain(again) {
+            pipeline.add_command(command.clone());
+        }
+        pipeline
     }
 
     fn pipeline(&self) -> Pipeline {
@@ -110,11 +135,14 @@ impl RedisStore {
             questions.ask("HLEN", &keys.overrides);
         }
         if !flags.is_empty() {
-            for hash in [Some(&keys.features), own_keys.then_some(&keys.overrides)].into_iter().flatten() {
+            for hash in [own_keys.then_some(&keys.overrides), Some(&keys.features)].into_iter().flatten() {
                 let question = questions.ask("HMGET", hash);
                 flags.iter().for_each(|flag| {
                     question.arg(flag.as_str());
                 });
+                if *hash == keys.overrides {
+                    questions.that_was_of_overrides();
+                }
             }
         }
         if !marks.is_empty() {
@@ -123,7 +151,11 @@ impl RedisStore {
                 question.arg(ended_field(*change, flag));
             });
         }
-        let answers = match taken_apart(&questions, self.connections.ask(&questions.pipeline()).await?) {
+        let mut answers = taken_apart(&questions, self.connections.ask(&questions.pipeline()).await?);
+        if matches!(&answers, Err(refused) if is_about_transactions(refused)) {
+            answers = self.without_transaction(&questions).await?;
+        }
+        let answers = match answers {
             Ok(answers) => answers,
             Err(refused) if own_keys && is_about_ours(&refused, keys) => {
                 moment.reading.own_keys = false;
@@ -140,8 +172,8 @@ impl RedisStore {
         if flags.is_empty() {
             return Ok(true);
         }
-        let mut records = texts(answers.next()).into_iter();
         let mut overrides = if own_keys { texts(answers.next()).into_iter() } else { Vec::new().into_iter() };
+        let mut records = texts(answers.next()).into_iter();
         let mut found = marks_by_flag(&marks, texts(answers.next()));
         for flag in flags {
             let record = records.next().flatten().map(cut);
@@ -152,34 +184,61 @@ impl RedisStore {
         Ok(true)
     }
 
+    async fn without_transaction<'k>(
+        &self,
+        questions: &Questions<'k>,
+    ) -> Result<Result<Vec<Value>, Refused<'k>>, StoreError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let values = self.connections.ask(&questions.pipeline_without_transaction()).await?;
+            match answered(questions, values) {
+                Answered::All(answers) => return Ok(Ok(answers)),
+                Answered::Refused(refused) => return Ok(Err(refused)),
+                Answered::Changed => {}
+            }
+        }
+        Err(self.changes_all_the_time())
+    }
+
+    fn changes_all_the_time(&self) -> StoreError {
+        let problem = format!("its overrides changed {ATTEMPTS_MAX} times in a row while they were read");
+        StoreError::Other { address: self.shown_address(), problem }
+    }
+
     pub(super) async fn read_whole(&self, prefix: &str) -> Result<Whole, StoreError> {
         let keys = Keys::new(prefix);
         self.check_size(&keys).await?;
         let mut connection = self.connections.dedicated().await?;
-        let mut own_keys = true;
-        loop {
+        let (mut own_keys, mut in_transaction) = (true, true);
+        for _ in 0..ATTEMPTS_MAX {
             let mut questions = Questions::default();
             questions.ask("EXISTS", &keys.initialised);
-            let hashes = [Some(&keys.features), Some(&keys.segments), own_keys.then_some(&keys.overrides)];
-            for hash in hashes.into_iter().flatten() {
-                questions.ask("HGETALL", hash);
+            if own_keys {
+                questions.ask("HGETALL", &keys.overrides);
+                questions.that_was_of_overrides();
             }
-            let answer = connection.exchange_within(&questions.pipeline(), WHOLE_WITHIN).await;
-            let answer = answer.map_err(|lost| lost.unreachable(self.shown_address()))?;
-            let mut answers = match taken_apart(&questions, answer) {
-                Ok(answers) => answers.into_iter(),
-                Err(refused) if own_keys && is_about_ours(&refused, &keys) => {
-                    own_keys = false;
-                    continue;
-                }
-                Err(refused) => return Err(self.refused(&refused.error, refused.command, refused.key).await),
+            questions.ask("HGETALL", &keys.features);
+            questions.ask("HGETALL", &keys.segments);
+            let pipeline = if in_transaction { questions.pipeline() } else { questions.pipeline_without_transaction() };
+            let answer = connection.exchange_within(&pipeline, WHOLE_WITHIN).await;
+            let values = answer.map_err(|lost| lost.unreachable(self.shown_address()))?;
+            let answer = if in_transaction {
+                taken_apart(&questions, values).map_or_else(Answered::Refused, Answered::All)
+            } else {
+                answered(&questions, values)
             };
-            let initialised = number(answers.next()) > 0;
-            let (flags, segments) = (by_name(answers.next()), by_name(answers.next()));
-            let read = |(flag, bytes): (String, Vec<u8>)| Some((flag.parse().ok()?, stored_override(bytes)));
-            let overrides = by_name(answers.next()).into_iter().filter_map(read).collect();
-            return Ok(Whole { initialised, flags, segments, overrides, strange: Vec::new() });
+            match answer {
+                Answered::All(answers) => return Ok(whole(answers, own_keys)),
+                Answered::Changed => {}
+                Answered::Refused(refused) if in_transaction && is_about_transactions(&refused) => {
+                    in_transaction = false;
+                }
+                Answered::Refused(refused) if own_keys && is_about_ours(&refused, &keys) => own_keys = false,
+                Answered::Refused(refused) => {
+                    return Err(self.refused(&refused.error, refused.command, refused.key).await);
+                }
+            }
         }
+        Err(self.changes_all_the_time())
     }
 
     /// Refuses what is larger than any environment, before the server has to give it away.
@@ -226,6 +285,47 @@ fn taken_apart<'k>(questions: &Questions<'k>, values: Vec<Value>) -> Result<Vec<
         // Nothing is watched, so the server has no reason to answer otherwise.
         _ => Ok(Vec::new()),
     }
+}
+
+/// What came of questions without a transaction.
+enum Answered<'k> {
+    All(Vec<Value>),
+    /// Overrides were others at the end than at the beginning.
+    Changed,
+    Refused(Refused<'k>),
+}
+
+fn answered<'k>(questions: &Questions<'k>, mut values: Vec<Value>) -> Answered<'k> {
+    for (place, value) in values.iter().enumerate() {
+        if let Value::ServerError(error) = value {
+            let (command, key) =
+                questions.all.get(place).map_or(("HMGET", None), |(command, key, _)| (*command, Some(*key)));
+            return Answered::Refused(Refused { error: error.clone(), command, key });
+        }
+    }
+    if let Some(place) = questions.of_overrides {
+        let last = values.pop();
+        if last.as_ref() != values.get(place) {
+            return Answered::Changed;
+        }
+    }
+    Answered::All(values)
+}
+
+fn whole(answers: Vec<Value>, own_keys: bool) -> Whole {
+    let mut answers = answers.into_iter();
+    let initialised = number(answers.next()) > 0;
+    let read = |(flag, bytes): (String, Vec<u8>)| Some((flag.parse().ok()?, stored_override(bytes)));
+    let overrides = if own_keys { by_name(answers.next()) } else { BTreeMap::new() };
+    let overrides = overrides.into_iter().filter_map(read).collect();
+    let (flags, segments) = (by_name(answers.next()), by_name(answers.next()));
+    Whole { initialised, flags, segments, overrides, strange: Vec::new() }
+}
+
+/// Whether it is the transaction that was refused, and not what is asked in it.
+fn is_about_transactions(refused: &Refused<'_>) -> bool {
+    code(&refused.error) == "OOM"
+        || matches!(missing(&refused.error), Some(Missing::Command(name)) if name == "multi" || name == "exec")
 }
 
 fn is_about_ours(refused: &Refused<'_>, keys: &Keys) -> bool {

@@ -18,6 +18,8 @@ use crate::store::Reading;
 use crate::store::StoreError;
 use crate::store::StoredOverride;
 use crate::store::redis::RedisStore;
+use crate::store::redis::following::log_entry;
+use crate::store::redis::following::one_per_flag;
 use crate::store::redis::keys;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::marks;
@@ -389,27 +391,4 @@ pub(super) fn stored_override(bytes: Vec<u8>) -> StoredOverride {
             parsed: Err("it is not UTF-8".to_owned()),
         },
     }
-}
-
-pub(super) fn log_entry(value: Value) -> Option<LogEntry> {
-    let Value::Array(parts) = value else { return None };
-    let mut parts = parts.into_iter();
-    let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next()) else { return None };
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let fields = scan::pairs(fields).into_iter().map(|(name, value)| (text(name), text(value))).collect();
-    Some(LogEntry { id: text(id), fields })
-}
-
-/// Flags of one change that share an entry have one each for whoever reads.
-pub(super) fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
-    let flags = entry.fields.get("flag").cloned().unwrap_or_default();
-    if !flags.contains(' ') {
-        return vec![entry];
-    }
-    let of = |flag: &str| {
-        let mut one = entry.clone();
-        one.fields.insert("flag".to_owned(), flag.to_owned());
-        one
-    };
-    flags.split(' ').map(of).collect()
 }
