@@ -8,6 +8,7 @@ mod doctor;
 mod documents;
 mod drill;
 mod flags;
+mod guard;
 mod guard_stores;
 mod help;
 mod launchdarkly;

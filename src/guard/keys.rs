@@ -152,7 +152,10 @@ impl Roster {
             }
         }
         for (key, until) in keys {
-            self.known.entry(*key).or_default().named.insert(by, *until);
+            let named = &mut self.known.entry(*key).or_default().named;
+            // Named twice, it holds as long as the longer word says.
+            let longer = named.get(&by).map_or(*until, |known| known.zip(*until).map(|(one, other)| one.max(other)));
+            named.insert(by, longer);
         }
         self.forget_the_unknown();
     }
@@ -272,6 +275,8 @@ mod tests {
         roster.named(by, &[(new, None), (old, Some(at(100)))]);
         assert_eq!((roster.vouch(&old, at(99)), roster.vouch(&new, at(99))), (Vouch::Worked, Vouch::Named));
         assert_eq!((roster.vouch(&old, at(100)), roster.vouch(&new, at(100))), (Vouch::Nobody, Vouch::Named));
+        roster.named(by, &[(new, Some(at(5))), (new, None), (old, Some(at(100))), (old, Some(at(7)))]);
+        assert_eq!((roster.vouch(&old, at(99)), roster.vouch(&new, at(99))), (Vouch::Worked, Vouch::Named));
         // It is named no more: neither its time nor that it worked counts any longer.
         roster.named(by, &[(new, None)]);
         assert_eq!(roster.vouch(&old, at(50)), Vouch::Nobody);

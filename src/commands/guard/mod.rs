@@ -122,7 +122,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     })?;
     let stores = stores::open(context.settings)?;
     let environments = Environments::of(context.settings, Configurations::read(context.settings).await?, &stores);
-    let launchdarkly = LaunchDarkly::at(&settings.stream_url, SILENCE_MAX)
+    let launchdarkly = LaunchDarkly::at(&settings.stream_url, SILENCE_MAX, None)
         .map_err(|error| Failure::usage("LaunchDarkly's stream cannot be asked").cause(error.to_string()))?;
     let tls = tls::acceptor(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
     // Before the folder: nobody is locked out by a guard that cannot listen.

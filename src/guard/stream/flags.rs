@@ -200,6 +200,10 @@ impl Flags {
                 ),
             );
         }
+        if !served.from_store && self.channel.last().is_some() {
+            // It is what was remembered, and is known to the byte.
+            return Vec::new();
+        }
         let out = self.channel.restore(served.state);
         self.alarm();
         out

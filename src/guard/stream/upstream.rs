@@ -104,16 +104,19 @@ pub struct Gone {
 }
 
 impl LaunchDarkly {
-    /// LaunchDarkly at `address`: `https`, or `http` to this machine. `silence`: [`SILENCE_MAX`].
+    /// LaunchDarkly at `address`: `https`, or `http` to this machine. `silence`: [`SILENCE_MAX`]. `authority`: in PEM, trusted
+    /// beside the system's.
     ///
     /// # Errors
     /// [`AddressError`].
-    pub fn at(address: &str, silence: Duration) -> Result<Self, AddressError> {
+    pub fn at(address: &str, silence: Duration, authority: Option<&[u8]>) -> Result<Self, AddressError> {
         let base = checked(address).map_err(AddressError::Address)?;
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .http1_only()
+            // Streams are never done, and what is passed through is rare: a connection that was kept may have ended unseen.
+            .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_DEADLINE)
             // A safety net for what is passed through; streams are watched here.
             .read_timeout(silence + Duration::from_secs(60))
@@ -127,6 +130,11 @@ impl LaunchDarkly {
                 "localhost",
                 &[([127, 0, 0, 1], 0).into(), (std::net::Ipv6Addr::LOCALHOST, 0).into()],
             );
+        }
+        if let Some(pem) = authority {
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(pem).map_err(|error| AddressError::Client(cause(&error)))?;
+            builder = builder.tls_certs_merge(certificates);
         }
         let http = builder.build().map_err(|error| AddressError::Client(cause(&error)))?;
         Ok(Self { http, base, silence })
