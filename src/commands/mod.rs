@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod drill;
 pub mod flags;
 pub mod guard;
+pub mod guards;
 pub mod help;
 pub mod log;
 pub mod lookout;

@@ -9,6 +9,9 @@ use crate::change::edit::ChangeKind;
 use crate::change::override_::OverrideState;
 use crate::change::state;
 use crate::change::target::Target;
+use crate::commands::guards::Beside;
+use crate::commands::guards::Guards;
+use crate::commands::guards::Link;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
@@ -25,7 +28,10 @@ use crate::commands::status::report::ApiState;
 use crate::commands::status::report::DamagedFile;
 use crate::commands::status::report::DamagedRecord;
 use crate::commands::status::report::EnvironmentReport;
+use crate::commands::status::report::GuardReport;
+use crate::commands::status::report::GuardState;
 use crate::commands::status::report::LaunchDarkly;
+use crate::commands::status::report::OverrideReport;
 use crate::commands::status::report::Owed;
 use crate::commands::status::report::PlaybackReport;
 use crate::commands::status::report::Report;
@@ -35,6 +41,8 @@ use crate::commands::status::report::UnfinishedChange;
 use crate::commands::status::stream;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::guard::presence::Holds;
+use crate::guard::presence::OverrideWord;
 use crate::launchdarkly::identity::Reached;
 use crate::playback::Loaded;
 use crate::settings::Settings;
@@ -56,13 +64,14 @@ pub(super) fn of(settings: &Settings, ground: &Ground, loaded: &Loaded, facts: &
         ..Report::default()
     };
     let surroundings = &ground.surroundings;
+    let placed = placed(&facts.views);
+    let (targets, behind) = targets(surroundings, &facts.views, &placed, &facts.guards);
+    report.targets = targets;
     report.launchdarkly = LaunchDarkly {
         api: api(&facts.api, &mut report.notes),
-        stream: stream::stream(&surroundings.fleet.relays, now),
+        stream: stream::stream(&facts.guards.all(), &surroundings.fleet.relays, &behind, now),
     };
-    let placed = placed(&facts.views);
     report.environments = facts.views.iter().map(|view| environment(view, facts, &placed, now)).collect();
-    report.targets = targets(surroundings, &facts.views, &placed);
     for found in &facts.records {
         let target = &found.target;
         report.damaged_records.extend(found.named.iter().map(|(flag, problem)| DamagedRecord {
@@ -133,7 +142,10 @@ fn environment(
     let report = |situation: &Situation<'_>| {
         let override_ = situation.standing.in_force()?;
         let places = placed.get(&(view.environment.clone(), situation.flag.clone()))?;
-        Some(overrides::report(situation, override_, places, &facts.approvals, now))
+        let targets = view.targets.iter().flatten().map(|target| target.chosen.target.clone());
+        let guards_say = facts.guards.troubles(targets, &situation.flag);
+        let report = overrides::report(situation, override_, places, &facts.approvals, now);
+        Some(OverrideReport { guards_say, ..report })
     };
     EnvironmentReport {
         environment: view.environment.to_string(),
@@ -161,7 +173,8 @@ fn targets(
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
     placed: &BTreeMap<Key, Places>,
-) -> Vec<TargetReport> {
+    guards: &Guards,
+) -> (Vec<TargetReport>, BTreeSet<String>) {
     let mut rows: Vec<(Target, TargetReport)> = Vec::new();
     for view in views {
         for target_view in view.targets.iter().flatten() {
@@ -182,19 +195,66 @@ fn targets(
     rows.extend(unclaimed(surroundings, &rows));
     let all: Vec<Target> = rows.iter().map(|(target, _)| target.clone()).collect();
     let fleet = &surroundings.fleet.relays;
-    let before = stream::before(&all, &surroundings.addresses(), fleet, &surroundings.configurations);
+    let before = stream::before(&all, &surroundings.addresses(), fleet, &surroundings.configurations, guards);
+    let may_be_on = |one: &&stream::Before| one.link.may_be_on();
+    let behind = before.iter().flatten().filter(may_be_on).map(|one| one.report.relay.clone()).collect();
     let missing: BTreeSet<&Target> = placed.values().flat_map(|places| &places.not_in_force).collect();
     let complete = |((target, mut report), before): ((Target, TargetReport), Vec<stream::Before>)| {
-        let knows_all = before.iter().all(|(_, return_)| return_.is_some());
-        report.on_return = before.iter().filter_map(|(_, return_)| *return_).min().filter(|_| knows_all);
-        report.relays = before.into_iter().map(|(relay, _)| relay).collect();
+        let knows_all = before.iter().all(|one| one.return_.is_some());
+        report.on_return = before.iter().filter_map(|one| one.return_).min().filter(|_| knows_all);
+        let links: Vec<&Link> = before.iter().map(|one| &one.link).collect();
+        report.guards = guards.beside(&target).map(guard_reports).unwrap_or_default();
+        report.guard = guard_state(&report.guards, &links);
+        report.relays = before.into_iter().map(|one| one.report).collect();
         report.on_return_told = on_return(&report, fleet.is_empty(), missing.contains(&target));
         report
     };
     let order = |label: &str| surroundings.stores.iter().position(|store| store.label() == label);
     let mut reports: Vec<TargetReport> = rows.into_iter().zip(before).map(complete).collect();
     reports.sort_by_key(|report| (report.environment.is_none(), report.environment.clone(), order(&report.store)));
-    reports
+    (reports, behind)
+}
+
+fn guard_reports(beside: &Beside) -> Vec<GuardReport> {
+    let understood = beside.guards.iter().map(|guard| {
+        let flags = |held: bool| {
+            let is_it = |word: &&OverrideWord| matches!(word.holds, Holds::Held | Holds::Arrived) == held;
+            guard.overrides.iter().filter(is_it).map(|word| word.flag.to_string()).collect()
+        };
+        GuardReport {
+            guard: guard.name.clone(),
+            version: Some(guard.version.clone()),
+            since: Some(guard.since),
+            shadow: guard.shadow,
+            stream_up: guard.stream.up,
+            stream_since: Some(guard.stream.since),
+            relays: guard.relay_count(),
+            holds: flags(true),
+            in_conflict: flags(false),
+            problem: None,
+        }
+    });
+    let strange = beside.strange.iter().map(|(name, why)| GuardReport {
+        guard: name.clone(),
+        problem: Some(why.clone()),
+        ..GuardReport::default()
+    });
+    understood.chain(strange).collect()
+}
+
+fn guard_state(guards: &[GuardReport], links: &[&Link]) -> GuardState {
+    if guards.is_empty() {
+        return GuardState::None;
+    }
+    if guards.iter().all(|guard| guard.shadow) {
+        return GuardState::LooksOn;
+    }
+    match links {
+        [] => GuardState::NotKnown,
+        links if links.iter().all(|link| link.is_on()) => GuardState::Holds,
+        links if links.contains(&&Link::NotOn) => GuardState::NotOn,
+        _ => GuardState::NotKnown,
+    }
 }
 
 fn row(target: &Target) -> TargetReport {
@@ -252,11 +312,25 @@ fn on_return(report: &TargetReport, no_relays: bool, is_missing: bool) -> String
     if report.problem.is_some() {
         return "not known".to_owned();
     }
+    let is_guarded = !matches!(report.guard, GuardState::None | GuardState::LooksOn);
     let told = match report.on_return {
         _ if report.overrides == 0 => "no override here",
+        None if is_guarded && no_relays => "not known: RELAY_URLS names no relay; those on the guard keep overrides",
+        None if is_guarded && report.relays.is_empty() => {
+            "not known: no relay is known before it; those on the guard keep overrides"
+        }
+        None if report.guard == GuardState::NotKnown => {
+            "not known: a guard is there; whether this relay is on it is not known"
+        }
         None if no_relays => "not known: RELAY_URLS names no relay",
         None if report.relays.is_empty() => "not known: no relay is known before it",
         None => "not known: its relay does not answer",
+        Some(Return::Lost) if report.guard == GuardState::NotOn => {
+            "overrides LOST within about 30 s: a guard is there, but this relay is not on it"
+        }
+        Some(Return::LostAtNextEvent) if report.guard == GuardState::NotOn => {
+            "overrides LOST at LaunchDarkly's next event: a guard is there, but this relay is not on it"
+        }
         Some(Return::Lost) => "overrides LOST within about 30 s",
         Some(Return::LostAtNextEvent) => "overrides LOST when LaunchDarkly sends the flag or its stream begins anew",
         Some(Return::MayStay) => "overrides may stay until LaunchDarkly changes the flag",

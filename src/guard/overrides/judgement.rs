@@ -15,7 +15,8 @@ pub(super) enum Whose {
     Ours,
     /// LaunchDarkly is known to have had it.
     LaunchDarklys,
-    /// It is from before what is known of LaunchDarkly: a lagging copy, or one of ours that nobody remembers.
+    /// It is no newer than what is known of LaunchDarkly, and not that: a lagging copy, or one of ours that nobody
+    /// remembers. LaunchDarkly gives a version to one content only.
     Old,
     /// Nothing explains it so far: LaunchDarkly's next one, if nobody else turns out to have written it.
     Unexplained,
@@ -52,7 +53,7 @@ impl Evidence<'_> {
             return Whose::LaunchDarklys;
         }
         let Some(standing) = self.standing else { return Whose::Unexplained };
-        if record.version() < standing.upstream.version() {
+        if record.version() <= standing.upstream.version() {
             return Whose::Old;
         }
         if self.may_be_ours(record, standing) { Whose::Doubtful } else { Whose::Unexplained }
@@ -95,6 +96,7 @@ mod tests {
         assert_eq!(whose(&flag(42, true, 1, 0)), Whose::LaunchDarklys, "what lies under the override");
         assert_eq!(whose(&flag(44, true, 1, 1)), Whose::LaunchDarklys, "its stream showed it");
         assert_eq!(whose(&flag(40, true, 1, 2)), Whose::Old);
+        assert_eq!(whose(&flag(42, false, 1, 2)), Whose::Old, "another guard's, on a record from before");
         assert_eq!(whose(&flag(43, true, 1, 2)), Whose::Unexplained, "LaunchDarkly's next one");
         assert_eq!(whose(&flag(43, false, 1, 2)), Whose::Unexplained, "we never made it that low");
         assert_eq!(whose(&flag(52, false, 1, 2)), Whose::Doubtful, "the override on a record that we do not know");
