@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::support::rc::Rc;
 
 /// The verbs that are shown, in the order of the help.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "update",
     "replay",
     "verify",
@@ -18,6 +18,7 @@ const VERBS: [&str; 13] = [
     "log",
     "undo",
     "doctor",
+    "guard",
     "drill",
     "completions",
     "man",
