@@ -130,7 +130,7 @@ fn manual_pages() {
     Rc::new().line("man").run().code(0).out(".TH rc 1").out("replay");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("man1");
-    Rc::new().args(["man", "--out"]).args([&out]).run().code(0).err("14 pages written");
+    Rc::new().args(["man", "--out"]).args([&out]).run().code(0).err("15 pages written");
     let pages = std::fs::read_dir(&out).unwrap().count();
     assert_eq!(pages, VERBS.len() + 1);
     let update = std::fs::read_to_string(out.join("rc-update.1")).unwrap();
