@@ -13,4 +13,5 @@ mod relay;
 mod scripted;
 mod slow;
 mod through;
+mod update;
 mod wire;

@@ -18,6 +18,7 @@ const VERBS: [&str; 14] = [
     "log",
     "undo",
     "doctor",
+    "guard",
     "drill",
     "relay",
     "completions",

@@ -108,6 +108,17 @@ impl Plan {
         self.home.path().join("guard")
     }
 
+    /// Its Redis.
+    pub fn redis(&self) -> &RedisServer {
+        &self.redis
+    }
+
+    /// Starts another one, with a folder of its own.
+    #[track_caller]
+    pub fn start_elsewhere(&self) -> Guard {
+        self.start_with("127.0.0.1:0".parse().unwrap(), &["--state", "elsewhere"])
+    }
+
     /// Its Redis, as a relay is told of it.
     pub fn redis_url(&self) -> String {
         self.redis.url()
@@ -122,9 +133,15 @@ impl Plan {
     /// Starts it at an address.
     #[track_caller]
     pub fn start_at(&self, address: SocketAddr) -> Guard {
+        self.start_with(address, &[])
+    }
+
+    #[track_caller]
+    fn start_with(&self, address: SocketAddr, arguments: &[&str]) -> Guard {
         fs::write(self.home.path().join("ld-relay.conf"), &self.relay_configuration).unwrap();
         let mut rc = Rc::new().line("guard --admin 127.0.0.1:0 --log json --relay-config ld-relay.conf");
         rc = rc.args(["--listen", &address.to_string()]).args(self.arguments.iter().map(String::as_str));
+        rc = rc.args(arguments.iter().copied());
         rc = rc.env("LD_STREAM_URL", &self.stream_url);
         for (name, value) in &self.variables {
             rc = rc.env(name, value);

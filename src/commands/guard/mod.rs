@@ -41,7 +41,7 @@ use crate::settings::guard::name;
 use environments::Environments;
 use telling::Telling;
 
-/// Stand between LaunchDarkly's stream and the relays: what is changed reaches everyone, and stays
+/// Stand on the relays' stream: what is changed reaches everyone at once, and stays
 ///
 /// Relays are pointed at it with streamUri, and need nothing else. What rc update writes into the stores is broadcast
 /// through them at once, and holds when LaunchDarkly's stream returns. While LaunchDarkly is away, relays stay connected

@@ -3,6 +3,7 @@
 //! bytes.
 
 mod actor;
+mod attending;
 pub mod body;
 pub mod channel;
 pub mod configuration;
