@@ -9,13 +9,13 @@ use crate::change::edit::ChangeKind;
 use crate::change::override_::OverrideState;
 use crate::change::state;
 use crate::change::target::Target;
-use crate::commands::guards::Beside;
 use crate::commands::guards::Guards;
 use crate::commands::guards::Link;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
 use crate::commands::place::Surroundings;
+use crate::commands::status::guarded;
 use crate::commands::status::look::ApiWord;
 use crate::commands::status::look::Facts;
 use crate::commands::status::look::Ground;
@@ -28,21 +28,16 @@ use crate::commands::status::report::ApiState;
 use crate::commands::status::report::DamagedFile;
 use crate::commands::status::report::DamagedRecord;
 use crate::commands::status::report::EnvironmentReport;
-use crate::commands::status::report::GuardReport;
-use crate::commands::status::report::GuardState;
 use crate::commands::status::report::LaunchDarkly;
 use crate::commands::status::report::OverrideReport;
 use crate::commands::status::report::Owed;
 use crate::commands::status::report::PlaybackReport;
 use crate::commands::status::report::Report;
-use crate::commands::status::report::Return;
 use crate::commands::status::report::TargetReport;
 use crate::commands::status::report::UnfinishedChange;
 use crate::commands::status::stream;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
-use crate::guard::presence::Holds;
-use crate::guard::presence::OverrideWord;
 use crate::launchdarkly::identity::Reached;
 use crate::playback::Loaded;
 use crate::settings::Settings;
@@ -203,58 +198,16 @@ fn targets(
         let knows_all = before.iter().all(|one| one.return_.is_some());
         report.on_return = before.iter().filter_map(|one| one.return_).min().filter(|_| knows_all);
         let links: Vec<&Link> = before.iter().map(|one| &one.link).collect();
-        report.guards = guards.beside(&target).map(guard_reports).unwrap_or_default();
-        report.guard = guard_state(&report.guards, &links);
+        report.guards = guards.beside(&target).map(guarded::reports).unwrap_or_default();
+        report.guard = guarded::state(&report.guards, &links);
         report.relays = before.into_iter().map(|one| one.report).collect();
-        report.on_return_told = on_return(&report, fleet.is_empty(), missing.contains(&target));
+        report.on_return_told = guarded::on_return(&report, fleet.is_empty(), missing.contains(&target));
         report
     };
     let order = |label: &str| surroundings.stores.iter().position(|store| store.label() == label);
     let mut reports: Vec<TargetReport> = rows.into_iter().zip(before).map(complete).collect();
     reports.sort_by_key(|report| (report.environment.is_none(), report.environment.clone(), order(&report.store)));
     (reports, behind)
-}
-
-fn guard_reports(beside: &Beside) -> Vec<GuardReport> {
-    let understood = beside.guards.iter().map(|guard| {
-        let flags = |held: bool| {
-            let is_it = |word: &&OverrideWord| matches!(word.holds, Holds::Held | Holds::Arrived) == held;
-            guard.overrides.iter().filter(is_it).map(|word| word.flag.to_string()).collect()
-        };
-        GuardReport {
-            guard: guard.name.clone(),
-            version: Some(guard.version.clone()),
-            since: Some(guard.since),
-            shadow: guard.shadow,
-            stream_up: guard.stream.up,
-            stream_since: Some(guard.stream.since),
-            relays: guard.relay_count(),
-            holds: flags(true),
-            in_conflict: flags(false),
-            problem: None,
-        }
-    });
-    let strange = beside.strange.iter().map(|(name, why)| GuardReport {
-        guard: name.clone(),
-        problem: Some(why.clone()),
-        ..GuardReport::default()
-    });
-    understood.chain(strange).collect()
-}
-
-fn guard_state(guards: &[GuardReport], links: &[&Link]) -> GuardState {
-    if guards.is_empty() {
-        return GuardState::None;
-    }
-    if guards.iter().all(|guard| guard.shadow) {
-        return GuardState::LooksOn;
-    }
-    match links {
-        [] => GuardState::NotKnown,
-        links if links.iter().all(|link| link.is_on()) => GuardState::Holds,
-        links if links.contains(&&Link::NotOn) => GuardState::NotOn,
-        _ => GuardState::NotKnown,
-    }
 }
 
 fn row(target: &Target) -> TargetReport {
@@ -303,41 +256,6 @@ fn unclaimed(surroundings: &Surroundings, rows: &[(Target, TargetReport)]) -> Ve
         }
     }
     more
-}
-
-fn on_return(report: &TargetReport, no_relays: bool, is_missing: bool) -> String {
-    if report.problem.is_some() && is_missing {
-        return "not written yet; do not restart this relay".to_owned();
-    }
-    if report.problem.is_some() {
-        return "not known".to_owned();
-    }
-    let is_guarded = !matches!(report.guard, GuardState::None | GuardState::LooksOn);
-    let told = match report.on_return {
-        _ if report.overrides == 0 => "no override here",
-        None if is_guarded && no_relays => "not known: RELAY_URLS names no relay; those on the guard keep overrides",
-        None if is_guarded && report.relays.is_empty() => {
-            "not known: no relay is known before it; those on the guard keep overrides"
-        }
-        None if report.guard == GuardState::NotKnown => {
-            "not known: a guard is there; whether this relay is on it is not known"
-        }
-        None if no_relays => "not known: RELAY_URLS names no relay",
-        None if report.relays.is_empty() => "not known: no relay is known before it",
-        None => "not known: its relay does not answer",
-        Some(Return::Lost) if report.guard == GuardState::NotOn => {
-            "overrides LOST within about 30 s: a guard is there, but this relay is not on it"
-        }
-        Some(Return::LostAtNextEvent) if report.guard == GuardState::NotOn => {
-            "overrides LOST at LaunchDarkly's next event: a guard is there, but this relay is not on it"
-        }
-        Some(Return::Lost) => "overrides LOST within about 30 s",
-        Some(Return::LostAtNextEvent) => "overrides LOST when LaunchDarkly sends the flag or its stream begins anew",
-        Some(Return::MayStay) => "overrides may stay until LaunchDarkly changes the flag",
-        Some(Return::Held) => "overrides stay: a guard holds them",
-        Some(Return::Stays) => "overrides stay: the relay never hears from LaunchDarkly",
-    };
-    told.to_owned()
 }
 
 fn playback(

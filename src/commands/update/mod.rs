@@ -158,12 +158,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guards = guards.with(&surroundings.stores, targets).await;
     let flags_of = |environment: &Environment| flags.get(environment).cloned().unwrap_or_default();
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
-    let environment_of: BTreeMap<&Target, &Environment> = chosen
-        .iter()
-        .flat_map(|(environment, all)| all.iter().map(move |chosen| (&chosen.target, environment)))
-        .collect();
+    let at = |target: &Target| chosen.iter().find(|(_, all)| all.iter().any(|chosen| chosen.target == *target));
     let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, &guards, |target| {
-        environment_of.get(target).map(|environment| flags_of(environment)).unwrap_or_default()
+        at(target).map(|(environment, _)| flags_of(environment)).unwrap_or_default()
     });
     let views = ground::read(&surroundings, &chosen, &flags, ahead).await;
 

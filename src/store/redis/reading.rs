@@ -121,11 +121,11 @@ impl RedisStore {
                 }
             }
         };
-        self.whole(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
+        self.walked(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
     }
 
     /// All that a walk through a hash found, if it came to the end.
-    pub(super) async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn walked<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
         match walked {
             Walked::All(found) => Ok(found),
             Walked::TooMany(_) => Err(self.too_many(key)),
@@ -135,7 +135,7 @@ impl RedisStore {
 
     pub(super) async fn read_segments(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         let key = Keys::new(prefix).segments;
-        let segments = self.whole(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
+        let segments = self.walked(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
         let named = |(field, record): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&field).into_owned(), record);
         Ok(segments.into_iter().map(named).collect())
     }
