@@ -13,5 +13,6 @@ mod relay;
 mod scripted;
 mod slow;
 mod through;
+mod told;
 mod update;
 mod wire;

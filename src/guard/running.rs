@@ -65,6 +65,7 @@ impl Guard {
         let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(AtomicUsize::new(0));
         let hub = Hub::new(self.parts);
+        hub.follow_configured();
         let address = self.listener.local_addr()?;
         let downstream = Downstream::new(Arc::clone(&hub), self.tls, Arc::clone(&connections), stopping.clone());
         let listener = self.listener;

@@ -21,7 +21,7 @@ use crate::support::shop::flag;
 /// How often the guard is killed and begun anew.
 const ROUNDS: usize = 5;
 
-fn put(version: u64) -> Vec<u8> {
+pub fn put(version: u64) -> Vec<u8> {
     let record = flag("checkout", version).text();
     format!(
         "event: put\ndata: {{\"path\":\"/\",\"data\":{{\"flags\":{{\"checkout\":{record}}},\"segments\":{{}}}}}}\n\n"
@@ -30,7 +30,7 @@ fn put(version: u64) -> Vec<u8> {
 }
 
 /// A guard whose Redis a relay has filled.
-fn plan(upstream: &Scripted) -> Plan {
+pub fn plan(upstream: &Scripted) -> Plan {
     let plan = Plan::new(upstream);
     plan.redis().fill(PREFIX, &[("checkout", &flag("checkout", 42).text())]);
     plan

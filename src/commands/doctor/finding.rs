@@ -25,6 +25,8 @@ pub(super) enum Part {
     Environments,
     /// The records.
     Records,
+    /// The guards on the relays' stream.
+    Guards,
     /// The relays.
     Relays,
     /// Their configuration files.
@@ -44,6 +46,7 @@ impl Part {
             Part::Stores => "STORES",
             Part::Environments => "ENVIRONMENTS",
             Part::Records => "RECORDS",
+            Part::Guards => "GUARDS",
             Part::Relays => "RELAYS",
             Part::RelayConfiguration => "RELAY CONFIGURATION",
             Part::LaunchDarkly => "LAUNCHDARKLY",

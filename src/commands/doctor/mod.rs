@@ -4,6 +4,7 @@
 
 mod environments;
 mod finding;
+mod guards;
 mod home;
 mod launchdarkly;
 mod pending;
@@ -49,7 +50,8 @@ pub async fn run(_: Arguments, context: &Context<'_>) -> Result<ExitCode, Failur
     let reached = stores::examine(&surroundings, &views, &mut findings).await;
     environments::examine(&surroundings, &views, &mut findings);
     let damaged = records::examine(&surroundings, &views, &mut findings).await;
-    relays::examine(context, &surroundings, &views, &damaged, &mut findings);
+    let links = guards::examine(context, &surroundings, &views, &mut findings).await;
+    relays::examine(context, &surroundings, &views, (&damaged, &links), &mut findings);
     relay_configurations::examine(&surroundings.configurations, &wrong, &views, &mut findings);
     launchdarkly::examine(context.settings, &views, &mut findings).await;
     playback::examine(context.settings, &loaded, unreadable.as_ref(), &mut findings);

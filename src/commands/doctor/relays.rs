@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use super::finding::Findings;
 use super::finding::Part;
+use super::guards::Links;
 use super::known;
 use super::records::Damaged;
 use crate::change::target::Target;
 use crate::commands::Context;
+use crate::commands::guards::Link;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
@@ -31,7 +33,7 @@ pub(super) fn examine(
     context: &Context<'_>,
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
-    damaged: &Damaged,
+    (damaged, links): (&Damaged, &Links),
     findings: &mut Findings,
 ) {
     let relays = &surroundings.fleet.relays;
@@ -41,7 +43,7 @@ pub(super) fn examine(
         findings.note(Part::Relays, "relays", "", told, Some(way_out));
     }
     for relay in relays {
-        one(relay, surroundings, views, damaged, findings);
+        one(relay, surroundings, views, (damaged, links), findings);
     }
     for view in views {
         served(context, surroundings, view, findings);
@@ -52,7 +54,7 @@ fn one(
     relay: &Relay,
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
-    damaged: &Damaged,
+    (damaged, links): (&Damaged, &Links),
     findings: &mut Findings,
 ) {
     let label = relay.address.label();
@@ -68,11 +70,11 @@ fn one(
     version(label, status, findings);
     mode(label, status, configuration, findings);
     for environment in &status.environments {
-        connection(label, environment, findings);
+        connection(label, environment, links.of(label, &environment.key), findings);
         database(label, environment, findings);
     }
     cache_time(label, configuration, findings);
-    restart(label, status, configuration, (&filled(views), damaged), findings);
+    restart(label, status, configuration, (&filled(views), damaged, links), findings);
 }
 
 fn version(label: &str, status: &RelayStatus, findings: &mut Findings) {
@@ -112,10 +114,15 @@ fn mode(label: &str, status: &RelayStatus, configuration: Option<&RelayConfigura
     }
 }
 
-fn connection(label: &str, environment: &EnvironmentStatus, findings: &mut Findings) {
+fn connection(label: &str, environment: &EnvironmentStatus, link: &Link, findings: &mut Findings) {
     let subject = format!("environment {}", environment.key);
     let Some(cut_off) = judgement::cut_off(environment) else {
-        findings.good(Part::Relays, label, &subject, "connected to LaunchDarkly, it says");
+        let told = match link {
+            Link::On(guard) => format!("connected to guard {guard}"),
+            Link::NotKnown => "connected, it says: to LaunchDarkly or to the guard that is there".to_owned(),
+            Link::NoGuard | Link::NotOn => "connected to LaunchDarkly, it says".to_owned(),
+        };
+        findings.good(Part::Relays, label, &subject, told);
         return;
     };
     if cut_off.for_good {
@@ -129,7 +136,8 @@ fn connection(label: &str, environment: &EnvironmentStatus, findings: &mut Findi
         let status = error.status_code.map(|code| format!(" {code}")).unwrap_or_default();
         format!(" ({}{status})", excerpt(&error.kind))
     });
-    let told = format!("cut off from LaunchDarkly{since}{}, it says", error.unwrap_or_default());
+    let from = if matches!(link, Link::On(_)) { "its guard" } else { "LaunchDarkly" };
+    let told = format!("cut off from {from}{since}{}, it says", error.unwrap_or_default());
     findings.note(Part::Relays, label, &subject, told, None);
 }
 
@@ -195,7 +203,7 @@ fn restart(
     label: &str,
     status: &RelayStatus,
     configuration: Option<&RelayConfiguration>,
-    (filled, damaged): (&BTreeMap<String, bool>, &Damaged),
+    (filled, damaged, links): (&BTreeMap<String, bool>, &Damaged, &Links),
     findings: &mut Findings,
 ) {
     let is_filled = |environment: &EnvironmentStatus| {
@@ -205,7 +213,13 @@ fn restart(
     let is_damaged = |environment: &EnvironmentStatus| {
         environment.store.prefix.as_ref().is_some_and(|prefix| damaged.contains(prefix))
     };
+    let is_on_guard = |environment: &EnvironmentStatus| links.of(label, &environment.key).is_on();
+    let all_on_guard = !status.environments.is_empty() && status.environments.iter().all(is_on_guard);
     match judgement::restart_is_safe(status, configuration, is_filled) {
+        Err(RestartDanger::Connected) if all_on_guard => {
+            let told = "safe: its guard gives it LaunchDarkly's last state, with the overrides";
+            findings.good(Part::Relays, label, "restart", told);
+        }
         Ok(()) if status.environments.iter().any(is_damaged) => {
             let told = "NOT SAFE now: its store has damaged records, for which it would answer 500 to everybody";
             findings.note(Part::Relays, label, "restart", told, None);

@@ -249,6 +249,14 @@ impl Hub {
         Some(followed.entry(environment.name.clone()).or_insert_with(start).clone())
     }
 
+    /// Follows the stores of every configured environment: they hear of this guard before the first relay comes to it, and
+    /// overrides are kept in them.
+    pub fn follow_configured(&self) {
+        for environment in self.configured.values() {
+            self.follow(environment);
+        }
+    }
+
     /// The machines whose relays asked lately with keys that neither these environments have nor anybody vouches for:
     /// relays there may have been given more environments by another guard, and would drop them if they got these.
     pub fn with_more_than(&self, environments: &[LearntKeys]) -> Vec<IpAddr> {
