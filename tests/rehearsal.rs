@@ -2,7 +2,10 @@
 //! real relay, left running; to its end and stopped in the middle; and that nothing stays behind.
 
 mod dumped;
+mod orders;
+mod papers;
 mod relay;
+mod serve;
 mod stopped;
 mod store;
 mod whole;

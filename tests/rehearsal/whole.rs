@@ -59,6 +59,7 @@ fn as_one_object_and_kept() {
     assert_eq!(switch["did"][0]["who"], "anna");
     assert_eq!(switch["did"][0]["exit_code"], 0);
     assert!(switch["checks"].as_array().unwrap().iter().any(|check| check["saw"] == "off v43"));
+    super::papers::documented(&object);
     let kept = PathBuf::from(object["kept"].as_str().unwrap());
     assert!(kept.starts_with(temporary.path()));
     let files = fs::read_dir(kept.join("anna/playback/replayed")).unwrap().count();
@@ -117,5 +118,7 @@ fn what_cannot_be_meant() {
     drill("--store file:///srv/flags.json").code(2).err("is not the address of a Redis");
     drill("--store unix:///run/redis.sock --relay /bin/sh").code(2).err("a relay reaches no Redis by a unix socket");
     drill("--store redis://127.0.0.1:1").code(7).err("127.0.0.1:1 cannot be reached");
+    drill("--from x").code(2).err("--serve");
+    drill("--serve --keep").code(2).err("cannot be used with");
     nothing_is_left(temporary.path());
 }

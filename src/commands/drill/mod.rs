@@ -1,7 +1,7 @@
 //! `rc drill`: rehearsals of an outage against a simulated LaunchDarkly. What is typed becomes a form ([`Form`]), and each
-//! form has a file or a folder of its own: the scripted rehearsal (`rehearsal`). It sets a stage (`stage`), plays one step
-//! after another (`scenes`) with the commands' own code (`operator`), looks at what came of it without them (`raw`,
-//! `sdks`), judges (`judgement`) and tells (`report`).
+//! form has a file or a folder of its own: the scripted rehearsal (`rehearsal`), a simulated LaunchDarkly that is left
+//! running (`serve`). The rehearsal sets a stage (`stage`), plays one step after another (`scenes`) with the commands' own
+//! code (`operator`), looks at what came of it without them (`raw`, `sdks`), judges (`judgement`) and tells (`report`).
 
 mod child;
 mod judgement;
@@ -14,6 +14,7 @@ mod report;
 mod scenes;
 mod scratch;
 mod sdks;
+mod serve;
 mod stage;
 mod stand_in;
 mod your_redis;
@@ -37,21 +38,42 @@ use crate::ui::output::Output;
 /// Plays an outage from the kill switch to full agreement with the commands' own code, on a redis-server of its own (on
 /// a flag file where none is on the path) behind a stand-in for a relay, and says for each step what was done, expected
 /// and seen, by SDKs of every kind too. Reads and changes nothing of yours, but for what --store and --relay name. Exit
-/// code 0 only if every step held. With --json it prints one object. More: docs/drill.md
+/// code 0 only if every step held. With --serve it leaves the simulated LaunchDarkly running instead, to point a relay and
+/// rc at it. With --json it prints one object. More: docs/drill.md
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Keep the temporary folder with both homes, to look at their playback
-    #[arg(long)]
+    #[arg(long, conflicts_with = "serve")]
     pub keep: bool,
 
     /// Rehearse on a scratch prefix of this Redis of yours (--prefix, else rc-drill). Refuses one that holds data, and
     /// clears it afterwards
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "serve")]
     pub store: Option<String>,
 
     /// Rehearse through a relay program of yours (ld-relay, version 8) in place of the stand-in
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "serve")]
     pub relay: Option<PathBuf>,
+
+    /// Leave a simulated LaunchDarkly running, and print what points a relay and rc at it
+    #[arg(long)]
+    pub serve: bool,
+
+    /// What it begins with: a seed document, or a flag file (docs/drill.md)
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    pub from: Option<PathBuf>,
+
+    /// It begins with what a relay has put into the configured store
+    #[arg(long, requires = "serve", conflicts_with = "from")]
+    pub from_store: bool,
+
+    /// Its API listens on this port of 127.0.0.1, its streams and its control on the next two; otherwise on free ones
+    #[arg(long, value_name = "PORT", requires = "serve", value_parser = clap::value_parser!(u16).range(1..=65_533))]
+    pub port: Option<u16>,
+
+    /// It ends when its standard input ends, so that it does not outlive who started it
+    #[arg(long, requires = "serve")]
+    pub until_input_ends: bool,
 }
 
 /// What was typed around the arguments, and where. No settings are read for a rehearsal, so that it works beside a broken
@@ -85,10 +107,15 @@ impl Start<'_> {
 enum Form {
     /// The scripted rehearsal.
     Rehearsal(Box<rehearsal::Asked>),
+    /// A simulated LaunchDarkly that is left running.
+    Serve(serve::Asked),
 }
 
 impl Form {
     fn of(arguments: &Arguments, start: Start<'_>) -> Result<Self, Failure> {
+        if arguments.serve {
+            return serve::Asked::of(arguments, start).map(Form::Serve);
+        }
         rehearsal::Asked::of(arguments, start).map(|asked| Form::Rehearsal(Box::new(asked)))
     }
 }
@@ -102,6 +129,7 @@ pub fn run_alone(arguments: &Arguments, start: Start<'_>) -> Result<ExitCode, Fa
     // Who is served may be many; a rehearsal is one thing after another.
     let mut builder = match &form {
         Form::Rehearsal(_) => tokio::runtime::Builder::new_current_thread(),
+        Form::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder
         .enable_all()
@@ -110,6 +138,7 @@ pub fn run_alone(arguments: &Arguments, start: Start<'_>) -> Result<ExitCode, Fa
     let ended = runtime.block_on(async {
         match form {
             Form::Rehearsal(asked) => rehearsal::run(&asked, start.output).await,
+            Form::Serve(asked) => serve::run(asked, start).await,
         }
     });
     // Whoever still reads from a terminal cannot be cancelled.
