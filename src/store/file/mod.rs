@@ -229,7 +229,8 @@ impl Files {
         }
         let records: Vec<(&FlagKey, &Record)> = records.iter().map(|(flag, record)| (*flag, *record)).collect();
         let text = content.document.with(&records);
-        disk::replace(path, text.as_bytes(), path).map_err(|error| {
+        let previous = disk::beside(path, ".relaycommander.previous");
+        disk::exchange(path, text.as_bytes(), &previous).map_err(|error| {
             let NotReplaced::Unchanged(why) = &error else { return self.not_replaced(&error, "to be written") };
             let back = match ours_before {
                 Some(bytes) => disk::replace(&second, &bytes, path).is_ok(),
