@@ -5,6 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -16,8 +19,11 @@ use super::dumped::fill;
 use super::nothing_is_left;
 use super::path_with_redis;
 use super::processes_about;
+use super::serve::Served;
+use super::serve::get;
 use super::wait_until;
 use super::whole::all_held;
+use crate::support::rc::Rc;
 use crate::support::redis::RedisServer;
 
 /// With a real relay there is one step more.
@@ -85,6 +91,52 @@ fn no_relay_stays_behind() {
         if signal == "INT" {
             nothing_is_left(temporary.path());
         }
+    }
+}
+
+/// A relay that is given what `--serve` prints follows it: connected, fed, and cut off.
+#[test]
+fn a_relay_that_is_pointed_at_what_is_served() {
+    let Some(program) = program("a_relay_that_is_pointed_at_what_is_served") else { return };
+    let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::with().tcp().start());
+    let served = Served::start(&Rc::new().line("drill --serve"), folder.path(), |line| line.contains("never a prefix"));
+    let pasted = served.told.lines().filter_map(|line| line.strip_prefix("    "));
+    let pasted: Vec<&str> = pasted.filter(|line| !line.starts_with("LD_")).collect();
+    let port = crate::support::redis::free_port();
+    let own = format!("[Main]\nport = {port}\n[Redis]\nurl = \"{}\"\n", redis.url());
+    fs::write(folder.path().join("ld-relay.conf"), format!("{}\n{own}", pasted.join("\n"))).unwrap();
+    let mut relay = Command::new(&program);
+    relay.args(["--config", "ld-relay.conf"]).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _relay = Ended(relay.spawn().unwrap());
+    let state = || {
+        let (_, status) = get(&format!("http://127.0.0.1:{port}/status"), "");
+        let status: Value = serde_json::from_str(&status).unwrap_or_default();
+        let state = &status["environments"]["shop production"]["connectionStatus"]["state"];
+        state.as_str().unwrap_or_default().to_owned()
+    };
+    wait_until("it is connected", || state() == "VALID");
+    let stored = || redis.line("HGET rc-drill:shop:production:features checkout");
+    wait_until("it has filled its store", || stored().contains("\"version\":42"));
+    let control = served.told.lines().find_map(|line| line.trim().strip_prefix("control")).unwrap();
+    let control = control.split_whitespace().next().unwrap().to_owned();
+    let post = |path: &str, body: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", "--noproxy", "*", "-H", "Content-Type: application/json", "-d", body]);
+        assert!(curl.arg(format!("{control}{path}")).output().unwrap().status.success(), "{path}");
+    };
+    post("flags/shop/production/checkout", r#"{"instructions": [{"kind": "turnFlagOff"}]}"#);
+    wait_until("LaunchDarkly's change is in its store", || stored().contains("\"version\":43"));
+    post("stream/faults", r#"{"fault": "refuse"}"#);
+    wait_until("it is cut off", || state() == "INTERRUPTED");
+}
+
+/// A child that is ended with the value.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -86,7 +86,7 @@ fn serve() -> Rc {
 }
 
 /// What `GET` of a URL answers, with this in `Authorization`.
-fn get(url: &str, key: &str) -> (u16, String) {
+pub fn get(url: &str, key: &str) -> (u16, String) {
     let output = Command::new("curl")
         .args([
             "-s",

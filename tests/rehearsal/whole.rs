@@ -118,6 +118,7 @@ fn what_cannot_be_meant() {
     drill("--store file:///srv/flags.json").code(2).err("is not the address of a Redis");
     drill("--store unix:///run/redis.sock --relay /bin/sh").code(2).err("a relay reaches no Redis by a unix socket");
     drill("--store redis://127.0.0.1:1").code(7).err("127.0.0.1:1 cannot be reached");
+    drill("-p shop -e production").code(2).err("--project is not taken");
     drill("--from x").code(2).err("--serve");
     drill("--serve --keep").code(2).err("cannot be used with");
     nothing_is_left(temporary.path());

@@ -33,6 +33,9 @@ use crate::settings::Process;
 use crate::settings::Settings;
 use crate::ui::output::Output;
 
+/// The heading of the options for a LaunchDarkly that outlives the rehearsal.
+const LEFT_RUNNING: &str = "A LaunchDarkly that is left running";
+
 /// Rehearse an outage against a simulated LaunchDarkly
 ///
 /// Plays an outage from the kill switch to full agreement with the commands' own code, on a redis-server of its own (on
@@ -55,24 +58,24 @@ pub struct Arguments {
     #[arg(long, value_name = "PROGRAM", conflicts_with = "serve")]
     pub relay: Option<PathBuf>,
 
-    /// Leave a simulated LaunchDarkly running, and print what points a relay and rc at it
-    #[arg(long)]
+    /// Rehearse nothing: leave a simulated LaunchDarkly running, and print what points a relay and rc at it
+    #[arg(long, help_heading = LEFT_RUNNING)]
     pub serve: bool,
 
     /// What it begins with: a seed document, or a flag file (docs/drill.md)
-    #[arg(long, value_name = "FILE", requires = "serve")]
+    #[arg(long, value_name = "FILE", requires = "serve", help_heading = LEFT_RUNNING)]
     pub from: Option<PathBuf>,
 
     /// It begins with what a relay has put into the configured store
-    #[arg(long, requires = "serve", conflicts_with = "from")]
+    #[arg(long, requires = "serve", help_heading = LEFT_RUNNING, conflicts_with = "from")]
     pub from_store: bool,
 
     /// Its API listens on this port of 127.0.0.1, its streams and its control on the next two; otherwise on free ones
-    #[arg(long, value_name = "PORT", requires = "serve", value_parser = clap::value_parser!(u16).range(1..=65_533))]
+    #[arg(long, value_name = "PORT", requires = "serve", help_heading = LEFT_RUNNING, value_parser = clap::value_parser!(u16).range(1..=65_533))]
     pub port: Option<u16>,
 
     /// It ends when its standard input ends, so that it does not outlive who started it
-    #[arg(long, requires = "serve")]
+    #[arg(long, requires = "serve", help_heading = LEFT_RUNNING)]
     pub until_input_ends: bool,
 }
 

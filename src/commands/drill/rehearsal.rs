@@ -50,17 +50,8 @@ impl Asked {
     /// # Errors
     /// Where it cannot be meant: no address, no program.
     pub fn of(arguments: &Arguments, start: Start<'_>) -> Result<Self, Failure> {
-        if start.global.stores.is_some() {
-            return Err(Failure::usage("--stores names the stores of the other commands")
-                .hint("The Redis to rehearse on:  rc drill --store redis://HOST:PORT --prefix SCRATCH"));
-        }
-        let store = match &arguments.store {
-            Some(typed) => Some(Place::of(typed, start)?),
-            None if start.global.prefix.is_some() => {
-                return Err(Failure::usage("--prefix names a place in a Redis of yours, and --store names none"));
-            }
-            None => None,
-        };
+        no_other_places(arguments, start)?;
+        let store = arguments.store.as_ref().map(|typed| Place::of(typed, start)).transpose()?;
         let relay = arguments.relay.as_ref().map(|path| start.process.folder.join(path));
         if let Some(path) = relay.as_ref().filter(|path| !path.is_file()) {
             return Err(Failure::usage(format!("there is no relay program at {}", path.display()))
@@ -71,6 +62,30 @@ impl Asked {
             place.redis.for_relay()?;
         }
         Ok(Self { keep: arguments.keep, relay, store })
+    }
+}
+
+/// What was typed says where other commands work: to pass over it would be to rehearse somewhere else than is thought.
+fn no_other_places(arguments: &Arguments, start: Start<'_>) -> Result<(), Failure> {
+    let global = start.global;
+    if global.stores.is_some() {
+        return Err(Failure::usage("--stores names the stores of the other commands")
+            .hint("The Redis to rehearse on:  rc drill --store redis://HOST:PORT --prefix SCRATCH"));
+    }
+    if global.prefix.is_some() && arguments.store.is_none() {
+        return Err(Failure::usage("--prefix names a place in a Redis of yours, and --store names none"));
+    }
+    let others = [
+        ("--project", global.project.is_some()),
+        ("--environment", global.environment.is_some()),
+        ("--relay-config", !global.relay_config.is_empty()),
+        ("--playback", global.playback.is_some()),
+    ];
+    match others.into_iter().find(|(_, typed)| *typed) {
+        Some((name, _)) => {
+            Err(Failure::usage(format!("{name} is not taken: a rehearsal has a shop, homes and a playback of its own")))
+        }
+        None => Ok(()),
     }
 }
 

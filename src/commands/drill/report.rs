@@ -238,7 +238,7 @@ pub fn step(step: &Step) -> String {
         match deed {
             Deed::Command(ran) => command(ran, &mut lines),
             Deed::Other(told) => {
-                lines.extend(wrapped(told, WIDTH_MAX - 2).iter().map(|part| format!("  {part}")));
+                lines.extend(wrapped(told, WIDTH_MAX - 2).iter().map(|part| format!("  {}", part.trim_start())));
             }
         }
     }

@@ -220,17 +220,29 @@ impl Claim {
     /// does not permit it.
     pub async fn take(&self) -> Result<Scratch, Failure> {
         let mut connection = self.redis.connect().await?;
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(cleared) = self.attempt(&mut connection).await? else { continue };
-            let renewing = tokio::spawn(renew(self.redis.clone(), self.keys.alive.clone(), self.id.clone()));
-            return Ok(Scratch {
+        match self.attempts(&mut connection).await {
+            Ok(cleared) => Ok(Scratch {
                 redis: self.redis.clone(),
                 prefix: self.prefix.clone(),
                 keys: self.keys.clone(),
                 mark: self.text.clone(),
                 leavings: cleared.map(|mark| mark.told(Timestamp::now())),
-                renewing,
-            });
+                renewing: tokio::spawn(renew(self.redis.clone(), self.keys.alive.clone(), self.id.clone())),
+            }),
+            Err(failure) => {
+                // It may have failed behind the mark. What went wrong first is what is told.
+                let _ = self.give_back().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes the prefix, and says what was cleared.
+    async fn attempts(&self, connection: &mut MultiplexedConnection) -> Result<Option<Mark>, Failure> {
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(cleared) = self.attempt(connection).await? {
+                return Ok(cleared);
+            }
         }
         Err(self.refused("it finds no rest: others take it too"))
     }
