@@ -19,7 +19,7 @@ use tokio::time::timeout;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts `$0` with the arguments. Its own input is empty: what comes to us on ours is only waited for.
-const UNTIL_THE_INPUT_ENDS: &str = "exec 3<&0; \"$0\" \"$@\" </dev/null & program=$!; \
+const UNTIL_THE_INPUT_ENDS: &str = "exec 3<&0; \"$0\" \"$@\" </dev/null 3<&- & program=$!; \
      (read -r nothing <&3; kill \"$program\") >/dev/null 2>&1 & waiter=$!; \
      wait \"$program\"; code=$?; kill \"$waiter\" 2>/dev/null; exit \"$code\"";
 
