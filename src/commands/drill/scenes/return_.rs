@@ -49,11 +49,9 @@ pub fn wiped<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         for listener in [stage.control().api(), stage.control().stream()] {
             listener.clear_faults().await.map_err(|error| error.to_string())?;
         }
-        step.tell(
-            "LaunchDarkly answers again. The relay connects, and the first message of the stream, a put, replaces",
-        );
-        step.tell("every record in the store before anybody replays. No guard is there to hold them. Times count from");
-        step.tell("LaunchDarkly's return.");
+        step.tell("LaunchDarkly answers again. The relay connects, and the first message of the stream, a put,");
+        step.tell("replaces every record in the store before anybody replays. No guard is there to hold them.");
+        step.tell("Times count from LaunchDarkly's return.");
         let saw = stage.as_launchdarkly_has_them_when("8 of 8").await?;
         let wiped = since.elapsed();
         stage.measure("LaunchDarkly's return, until everything in its store is replaced", wiped);
