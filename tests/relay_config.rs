@@ -38,6 +38,17 @@ fn what_keeps_an_edit_from_getting_through_is_said() {
     assert_eq!(told["files"][0]["advice"][0]["write"], "streamUri = \"http://127.0.0.1:8031\"");
 }
 
+/// ld-relay 8.10.1 says `unsupported or misspelled section "Main", variable "streamUrl"`, and ends.
+#[test]
+fn what_relays_would_refuse_to_start_with_is_said() {
+    let text = "[Main]\nstreamUrl = http://127.0.0.1:8031\n[Redis]\nhost = a\n[Environment \"a\"]\nsdkKey = sdk-1\nprefix = p\n";
+    run("relay config --check ld-relay.conf", &[("ld-relay.conf", text)])
+        .code(1)
+        .out("MUST  [Main]")
+        .out("\"streamUrl\" (ld-relay.conf:2) is nothing that relays of version 8 know: one would not start")
+        .out("streamUri = ...");
+}
+
 #[test]
 fn what_it_writes_is_what_it_would_not_change() {
     let line = "relay config shop/production shop/eu-staging --store eu-1 --guard http://127.0.0.1:8031";

@@ -77,11 +77,21 @@ fn note(section: impl Into<String>, told: impl Into<String>, write: Option<&str>
 /// Everything that should be different. `guard` is where a guard listens for this relay, if there is to be one.
 pub fn advice(configuration: &RelayConfiguration, guard: Option<&StreamUri>) -> Vec<Advice> {
     let mut all = Vec::new();
+    not_known(configuration, &mut all);
     stream(configuration, guard, &mut all);
     database(configuration, &mut all);
     environments(configuration, &mut all);
     start(configuration, guard, &mut all);
     all
+}
+
+fn not_known(configuration: &RelayConfiguration, all: &mut Vec<Advice>) {
+    for found in &configuration.not_known {
+        let what = found.key.as_ref().map_or_else(|| "this section".to_owned(), |key| format!("{key:?}"));
+        let told = format!("{what} ({}) is nothing that relays of version 8 know: one would not start", found.place);
+        let write = found.like.map(|like| format!("{like} = ..."));
+        all.push(Advice { must: true, section: found.section.clone(), told, write });
+    }
 }
 
 fn stream(configuration: &RelayConfiguration, guard: Option<&StreamUri>, all: &mut Vec<Advice>) {

@@ -124,11 +124,26 @@ pub struct Offline {
     pub env_datastore_prefix: Option<String>,
 }
 
+/// Something in a configuration file that no relay knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotKnown {
+    /// File and line.
+    pub place: String,
+    /// The section, as written: `[Environment "production"]`.
+    pub section: String,
+    /// The key in it; `None` where the section itself is not known.
+    pub key: Option<String>,
+    /// The key that was probably meant.
+    pub like: Option<&'static str>,
+}
+
 /// A relay's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayConfiguration {
     /// Where it was read from, as shown in messages.
     pub source: String,
+    /// What relays do not know, and refuse to start with.
+    pub not_known: Vec<NotKnown>,
     /// By name; empty in automatic configuration and offline mode.
     pub environments: Vec<RelayEnvironment>,
     /// Project key to the keys of its payload filters.

@@ -10,7 +10,7 @@
 //! | `\n`, `\t`, `\\` outside quotes | error | read | read: the relay that runs has no such file |
 //! | `\` before another letter | error | error | error |
 //! | byte order mark, CRLF | read | read | read |
-//! | a section or key that is not known | error | – | passed over: newer relays know more |
+//! | a section or key that is not known | error | – | passed over and noted: newer relays know more |
 //! | `-` in a name | `_`, which no name has | part of the name | passed over |
 
 use gix_config::parse::EventRef;
@@ -19,8 +19,10 @@ use gix_config::value::normalize;
 
 use crate::relay::configuration::CONFIGURATION_LENGTH_MAX;
 use crate::relay::configuration::ConfigurationError;
+use crate::relay::configuration::NotKnown;
 use crate::relay::configuration_settings::Setting;
 use crate::relay::configuration_settings::Settings;
+use crate::relay::vocabulary;
 
 /// Reads all settings of `text` into `settings`.
 pub(super) fn read(text: &str, name: &str, settings: &mut Settings) -> Result<(), ConfigurationError> {
@@ -40,7 +42,8 @@ pub(super) fn read(text: &str, name: &str, settings: &mut Settings) -> Result<()
             "write [Environment \"name\"] and key = value lines; put a value with a backslash, a # or a ; in quotes",
         )
     })?;
-    let mut reader = Reader { name, line: 1, header_line: 0, setting: None, raw: None, settings };
+    let mut reader =
+        Reader { name, line: 1, header_line: 0, header: String::new(), setting: None, raw: None, settings };
     for event in events.iter() {
         reader.take(&event)?;
         reader.line += event.to_bstr_lossy().iter().filter(|byte| **byte == b'\n').count();
@@ -53,6 +56,8 @@ struct Reader<'a> {
     line: usize,
     /// The line of the last section header; 0 before the first.
     header_line: usize,
+    /// That header, as written.
+    header: String,
     /// The section we are in, with the key once that has been read.
     setting: Option<Setting>,
     /// The value's text so far, not yet unquoted.
@@ -79,6 +84,10 @@ impl Reader<'_> {
                 let section = name.to_string().to_ascii_lowercase();
                 let subsection = subsection_name.map(ToString::to_string).unwrap_or_default();
                 self.settings.open_section(&section, &subsection);
+                self.header = event.to_bstr_lossy().to_string();
+                if !vocabulary::has_section(&section) {
+                    self.note_not_known(&section, None);
+                }
                 self.setting = Some(Setting { section, subsection, ..Setting::default() });
                 self.header_line = self.line;
             }
@@ -93,6 +102,10 @@ impl Reader<'_> {
                 };
                 setting.key = key.to_string().to_ascii_lowercase();
                 setting.place = place;
+                let section = setting.section.clone();
+                if vocabulary::has_section(&section) && !vocabulary::has_key(&section, &key.to_string()) {
+                    self.note_not_known(&section, Some(key.to_string()));
+                }
             }
             EventRef::KeyValueSeparator => self.raw = Some(String::new()),
             EventRef::Value(part) | EventRef::ValueNotDone(part) | EventRef::ValueDone(part) => {
@@ -104,6 +117,12 @@ impl Reader<'_> {
             EventRef::Comment { .. } | EventRef::Newline(_) | EventRef::Whitespace(_) => {}
         }
         Ok(())
+    }
+
+    fn note_not_known(&mut self, section: &str, key: Option<String>) {
+        let place = format!("{}:{}", self.name, self.line);
+        let like = key.as_deref().and_then(|key| vocabulary::like(section, key));
+        self.settings.note_not_known(NotKnown { place, section: self.header.clone(), key, like });
     }
 
     /// Hands on the setting that has been read so far, if there is one, and keeps its section.
@@ -128,6 +147,7 @@ mod tests {
     use crate::relay::cache_time::CacheTime;
     use crate::relay::configuration::AutoConfig;
     use crate::relay::configuration::Database;
+    use crate::relay::configuration::NotKnown;
     use crate::relay::configuration::RelayConfiguration;
 
     fn read(text: &str) -> RelayConfiguration {
@@ -186,6 +206,9 @@ production
             assert_eq!(configuration.stream_uri.as_deref(), Some("https://stream.example/"));
             assert_eq!(configuration.max_client_connection_time, Some(Duration::from_secs(300)));
             assert_eq!(configuration.auto_config, None);
+            let not_known = |found: &NotKnown| (found.place.clone(), found.section.clone(), found.key.clone());
+            let not_known: Vec<_> = configuration.not_known.iter().map(not_known).collect();
+            assert_eq!(not_known, [("ld-relay.conf:25".to_owned(), "[SomethingNewer]".to_owned(), None)]);
         }
     }
 
@@ -234,6 +257,17 @@ production
             assert!(refused.starts_with(message), "{text:?}: {refused}");
         }
         assert!(refusal(&"#".repeat(2_000_000)).contains("longer than"));
+    }
+
+    #[test]
+    fn what_no_relay_knows_is_noted_with_what_was_meant() {
+        let configuration = read("[Main]\nstreamUrl = https://x\n[Environment \"a\"]\nenvKey = b\nxyz = 1\n");
+        let noted: Vec<_> = configuration.not_known.iter().map(|found| (found.key.as_deref(), found.like)).collect();
+        assert_eq!(
+            noted,
+            [(Some("streamUrl"), Some("streamUri")), (Some("envKey"), Some("envId")), (Some("xyz"), None)]
+        );
+        assert_eq!(configuration.not_known[1].section, "[Environment \"a\"]");
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use crate::relay::cache_time::GoDuration;
 use crate::relay::configuration::AutoConfig;
 use crate::relay::configuration::ConfigurationError;
 use crate::relay::configuration::Database;
+use crate::relay::configuration::NotKnown;
 use crate::relay::configuration::Offline;
 use crate::relay::configuration::RedisFacts;
 use crate::relay::configuration::RelayConfiguration;
@@ -20,6 +21,9 @@ use crate::relay::sdk_key::SdkKey;
 
 /// The key that stands for `USE_REDIS`: one that no file can have.
 pub(super) const USE_REDIS: &str = "$use";
+
+/// The most unknown things that are remembered.
+const NOT_KNOWN_MAX: usize = 50;
 
 const DEFAULT_PORT: u16 = 8030;
 const DEFAULT_REDIS_PORT: u16 = 6379;
@@ -99,6 +103,7 @@ struct RedisSettings {
 /// All settings so far.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
+    not_known: Vec<NotKnown>,
     environments: BTreeMap<String, RelayEnvironment>,
     filters: BTreeMap<String, Vec<String>>,
     redis: RedisSettings,
@@ -138,6 +143,13 @@ impl Settings {
             "consul" | "dynamodb" => self.apply_other_database(setting),
             "autoconfig" | "offlinemode" => self.apply_mode(setting),
             _ => Ok(()),
+        }
+    }
+
+    /// Notes something that no relay knows; it has no meaning here either.
+    pub(super) fn note_not_known(&mut self, found: NotKnown) {
+        if self.not_known.len() < NOT_KNOWN_MAX {
+            self.not_known.push(found);
         }
     }
 
@@ -254,6 +266,7 @@ impl Settings {
         let offline = self.offline_file.map(|file| Offline { file, env_datastore_prefix: self.offline_prefix });
         Ok(RelayConfiguration {
             source: source.to_owned(),
+            not_known: self.not_known,
             environments: self.environments.into_values().collect(),
             filters: self.filters,
             database,

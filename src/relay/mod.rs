@@ -21,3 +21,4 @@ pub mod sdk_key;
 pub mod served;
 pub mod status;
 pub mod verdict;
+mod vocabulary;
