@@ -153,7 +153,7 @@ impl Playback {
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let end = file.end.as_ref().map(|End(tail)| tail.clone());
-        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None).as_read(end))
+        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None).with_end(end))
     }
 
     /// Everything that is there, replayed or not.
@@ -240,8 +240,12 @@ impl Playback {
     ///
     /// # Errors
     /// The disk refused, or another file of that name is there. Some may be moved then; calling it again is fine.
-    pub fn move_to_replayed(&self, guard: &ReplayGuard, files: &[ChangeFile]) -> Result<(), PlaybackError> {
-        let names: Vec<String> = files.iter().map(|file| file.file_name().to_owned()).collect();
+    pub fn move_to_replayed<'f>(
+        &self,
+        guard: &ReplayGuard,
+        files: impl IntoIterator<Item = &'f ChangeFile>,
+    ) -> Result<(), PlaybackError> {
+        let names: Vec<String> = files.into_iter().map(|file| file.file_name().to_owned()).collect();
         self.place.move_to_replayed(guard, &names)
     }
 
