@@ -56,13 +56,61 @@ struct Request {
     body: String,
 }
 
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["single", url, file] => {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(send(url, Path::new(file)))
+        }
+        ["tell", burn, batch, url, file] => {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            tell(burn.parse()?, batch.parse()?, url, file)
+        }
+        _ => amain(),
+    }
+}
+
+fn tell(burn: u64, batch: usize, url: &str, file: &str) -> Outcome<()> {
+    let (tx, mut rx) = tokio::sync::mpsc::channel::<Vec<Vec<u8>>>(256);
+    let (url, file) = (url.to_owned(), file.to_owned());
+    let thread = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+            let requests: Vec<Request> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let mut held = Vec::new();
+            for request in requests {
+                let mut sent = client.request(request.method.parse().unwrap(), format!("{url}{}", request.path));
+                for (name, value) in &request.headers {
+                    sent = sent.header(name, value);
+                }
+                let answer = sent.header("authorization", TOKEN).body(request.body).send().await.unwrap();
+                held.push(answer.bytes().await.unwrap().to_vec());
+                if held.len() >= batch {
+                    tx.send(std::mem::take(&mut held)).await.unwrap();
+                }
+            }
+        });
+    });
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async move {
+        while let Some(batch) = rx.recv().await {
+            for one in batch {
+                let until = Instant::now() + Duration::from_micros(burn);
+                while Instant::now() < until {}
+            }
+        }
+    });
+    Ok(())
+}
+
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn amain() -> Outcome<()> {
     // An error says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["send", url, file] => send(url, Path::new(file)).await,
+        ["bares", rc] => bares(&std::fs::canonicalize(rc)?).await,
         [rc, rounds] => {
             println!("{}", serde_json::to_string(&measure(&std::fs::canonicalize(rc)?, rounds.parse()?).await?)?);
             Ok(())
@@ -253,6 +301,53 @@ async fn measure(rc: &Path, rounds: usize) -> Outcome<Vec<Row>> {
         median(all).as_secs_f64() / median(bares).as_secs_f64()
     );
     std::process::exit(0);
+}
+
+async fn bares(rc: &Path) -> Outcome<()> {
+    let scene = Scene::new(rc).await?;
+    scene.replay()?;
+    let received = scene.received();
+    scene.end().await;
+    for round in 0..3 {
+        for arguments in [
+            vec!["send"],
+            vec!["single"],
+            vec!["tell", "0", "1"],
+            vec!["tell", "50", "1"],
+            vec!["tell", "50", "16"],
+            vec!["tell", "50", "64"],
+            vec!["tell", "20", "1"],
+            vec!["tell", "20", "64"],
+        ] {
+            let took = bare_with(&received, &arguments).await?;
+            print!("{arguments:?} {} ", took.as_millis());
+        }
+        println!();
+    }
+    std::process::exit(0);
+}
+
+async fn bare_with(received: &[Received], arguments: &[&str]) -> Outcome<Duration> {
+    let launchdarkly = simulated().await?;
+    let sent_by_themselves = ["host", "content-length", "authorization"];
+    let requests: Vec<Request> = received
+        .iter()
+        .map(|request| Request {
+            method: request.method.clone(),
+            path: request.path.clone(),
+            headers: (request.headers.iter())
+                .filter(|(name, _)| !sent_by_themselves.contains(&name.as_str()))
+                .cloned()
+                .collect(),
+            body: request.body.clone(),
+        })
+        .collect();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("requests.json");
+    std::fs::write(&file, serde_json::to_vec(&requests)?)?;
+    let took = timed(Command::new(std::env::current_exe()?).args(arguments).arg(&launchdarkly.base_url).arg(&file));
+    launchdarkly.stop().await;
+    took
 }
 
 /// Sends the same requests to a LaunchDarkly that is as the first one was before them.
