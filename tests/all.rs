@@ -20,5 +20,6 @@ mod show;
 mod status;
 mod store;
 mod support;
+mod terminal;
 mod undo;
 mod update;

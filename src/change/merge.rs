@@ -97,6 +97,10 @@ pub fn ended_by<'m>(
 }
 
 fn precedence(one: &Override, other: &Override) -> Ordering {
+    // As a rule all hosts hold the same, and there may be many.
+    if one == other {
+        return Ordering::Equal;
+    }
     let rank = |override_: &Override| {
         let state = match override_.state {
             OverrideState::InForce => (0, 0),

@@ -1,12 +1,15 @@
 //! An override: what is in force for one flag beyond what LaunchDarkly says, as it is kept in every target beside the
 //! relay's keys (design 4.2, 4.3); and the mark that is left when it has ended.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
+use serde::Serializer;
 
 use crate::change::edit::Motive;
 use crate::change::id::Actor;
@@ -42,8 +45,7 @@ pub enum OverrideState {
 }
 
 /// What is in force for one flag beyond what LaunchDarkly says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Override {
     /// [`OVERRIDE_FORMAT`]. A reader that meets a newer one shows it and does not write.
     pub format: u32,
@@ -68,8 +70,65 @@ pub struct Override {
     pub upstream: Record,
     /// The aspects that were asked for with `--record` although the store's record was so already. They are owed even
     /// though they do not differ from `base`; all else that does not differ from it has come to nothing.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub insisted: BTreeSet<Aspect>,
+}
+
+/// An override as it is written. `upstream` is left out while it is, to the byte, the base, as it is in every new override.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'o> {
+    format: u32,
+    revision: u64,
+    environment: Cow<'o, Environment>,
+    flag: Cow<'o, FlagKey>,
+    instructions: Cow<'o, [Instruction]>,
+    state: Cow<'o, OverrideState>,
+    changes: Cow<'o, [ChangeId]>,
+    motive: Cow<'o, Motive>,
+    base: Cow<'o, Record>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<Cow<'o, Record>>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    insisted: BTreeSet<Aspect>,
+}
+
+impl Serialize for Override {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = Written {
+            format: self.format,
+            revision: self.revision,
+            environment: Cow::Borrowed(&self.environment),
+            flag: Cow::Borrowed(&self.flag),
+            instructions: Cow::Borrowed(&self.instructions),
+            state: Cow::Borrowed(&self.state),
+            changes: Cow::Borrowed(&self.changes),
+            motive: Cow::Borrowed(&self.motive),
+            base: Cow::Borrowed(&self.base),
+            upstream: (self.upstream != self.base).then_some(Cow::Borrowed(&self.upstream)),
+            insisted: self.insisted.clone(),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Override {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let base = written.base.into_owned();
+        Ok(Self {
+            format: written.format,
+            revision: written.revision,
+            environment: written.environment.into_owned(),
+            flag: written.flag.into_owned(),
+            instructions: written.instructions.into_owned(),
+            state: written.state.into_owned(),
+            changes: written.changes.into_owned(),
+            motive: written.motive.into_owned(),
+            upstream: written.upstream.map_or_else(|| base.clone(), Cow::into_owned),
+            base,
+            insisted: written.insisted,
+        })
+    }
 }
 
 impl Override {
@@ -153,4 +212,25 @@ pub struct EndedMark {
     pub at: Timestamp,
     /// The override's revision. A mark of equal or higher revision wins over an override.
     pub revision: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::sample::change;
+    use crate::change::sample::flag;
+    use crate::change::sample::override_of;
+
+    #[test]
+    fn upstream_is_written_only_where_it_is_not_the_base() {
+        let mut override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
+        let fresh = serde_json::to_string(&override_).unwrap();
+        assert!(!fresh.contains("upstream"), "{fresh}");
+        assert_eq!(serde_json::from_str::<Override>(&fresh).unwrap(), override_);
+        override_.upstream = flag(43, true, 1, 0);
+        let moved = serde_json::to_string(&override_).unwrap();
+        assert!(moved.contains("upstream"), "{moved}");
+        assert_eq!(serde_json::from_str::<Override>(&moved).unwrap(), override_);
+        assert!(serde_json::from_str::<Override>(&fresh.replacen("base", "bass", 1)).is_err());
+    }
 }

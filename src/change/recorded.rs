@@ -4,6 +4,8 @@
 //! them is to hand their exact text to a function that makes it durable; only `playback/` calls it (checked by
 //! `tests/architecture.rs`).
 
+use std::sync::Arc;
+
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
@@ -17,7 +19,7 @@ pub enum OverrideWrite {
     /// It stays as it is.
     Keep,
     /// This one takes its place.
-    Put(Box<Override>),
+    Put(Arc<Override>),
     /// It ends: it is removed, and these marks are left under its changes.
     End(Vec<(ChangeId, EndedMark)>),
 }

@@ -10,6 +10,7 @@ use crate::change::override_::Ending;
 use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::target::Target;
 use crate::flag::instruction::Instruction;
@@ -85,7 +86,7 @@ pub(crate) fn mark(ending: Ending, revision: u64) -> EndedMark {
 /// What a store holds that has this record and this override.
 pub(crate) fn seen(record: Option<&Record>, override_: Option<&Override>) -> Seen {
     Seen {
-        record: record.map(|record| record.text().as_bytes().to_vec()),
+        copy: Copy::of(record.map(|record| record.text().as_bytes())),
         own_keys: true,
         override_text: override_.map(|override_| serde_json::to_string(override_).unwrap()),
         override_: override_.cloned().map(Ok),

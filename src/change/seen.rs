@@ -12,8 +12,8 @@ use crate::flag::record::Record;
 /// What one target holds of one flag, as it was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// The record's exact bytes. They may be anything.
-    pub record: Option<Vec<u8>>,
+    /// The record, looked into once.
+    pub copy: Copy,
     /// Whether our own keys can be read and written there. If not, a record of ours stands alone, without an override.
     pub own_keys: bool,
     /// The exact text of the override beside it, for compare-and-set.
@@ -23,9 +23,10 @@ pub struct Seen {
 }
 
 /// What the record of a target is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Copy {
     /// There is no such field.
+    #[default]
     Missing,
     /// LaunchDarkly deleted the flag.
     Tombstone {
@@ -43,10 +44,10 @@ pub enum Copy {
     Readable(Record),
 }
 
-impl Seen {
-    /// What the record is.
-    pub fn copy(&self) -> Copy {
-        let Some(bytes) = &self.record else { return Copy::Missing };
+impl Copy {
+    /// What the exact bytes of a record are; they may be anything.
+    pub fn of(bytes: Option<&[u8]>) -> Self {
+        let Some(bytes) = bytes else { return Copy::Missing };
         let record = match Record::parse(bytes) {
             Ok(record) => record,
             Err(error) => {
@@ -64,16 +65,35 @@ impl Seen {
         }
     }
 
-    /// The record's exact text, for compare-and-set. `None` if there is none, or if it is not even a JSON object: such
-    /// bytes are never replaced.
-    pub fn exact_record(&self) -> Option<Record> {
-        match self.copy() {
-            Copy::Missing => None,
-            Copy::Tombstone { record } | Copy::Readable(record) => Some(record),
-            Copy::Damaged { record, .. } => record,
+    /// As [`Copy::of`]; where another target's copy has the very same bytes, which is the rule, it is not looked into again.
+    pub fn like(other: Option<&Self>, bytes: Option<&[u8]>) -> Self {
+        let same = |other: &&Self| other.exact_record().map(|record| record.text().as_bytes()) == bytes;
+        match other.filter(|other| bytes.is_some() && same(other)) {
+            Some(other) => other.clone(),
+            None => Self::of(bytes),
         }
     }
 
+    /// The record, if relays can read it.
+    pub fn readable(&self) -> Option<&Record> {
+        match self {
+            Copy::Readable(record) => Some(record),
+            Copy::Missing | Copy::Tombstone { .. } | Copy::Damaged { .. } => None,
+        }
+    }
+
+    /// The record's exact text, for compare-and-set. `None` if there is none, or if it is not even a JSON object: such
+    /// bytes are never replaced.
+    pub fn exact_record(&self) -> Option<&Record> {
+        match self {
+            Copy::Missing => None,
+            Copy::Tombstone { record } | Copy::Readable(record) => Some(record),
+            Copy::Damaged { record, .. } => record.as_ref(),
+        }
+    }
+}
+
+impl Seen {
     /// The override beside the record, if there is one that can be read.
     pub fn own(&self) -> Option<&Override> {
         self.override_.as_ref().and_then(|read| read.as_ref().ok())
@@ -145,17 +165,30 @@ mod tests {
     use crate::flag::instruction::Instruction;
 
     fn holding(bytes: &str) -> Copy {
-        Seen { record: Some(bytes.as_bytes().to_vec()), ..Seen::default() }.copy()
+        Copy::of(Some(bytes.as_bytes()))
     }
 
     #[test]
     fn what_a_record_is() {
-        assert_eq!(Seen::default().copy(), Copy::Missing);
+        assert_eq!(Seen::default().copy, Copy::Missing);
         assert!(matches!(holding(r#"{"version":7,"key":"$deleted","deleted":true}"#), Copy::Tombstone { .. }));
         assert!(matches!(holding("nonsense"), Copy::Damaged { record: None, .. }));
         let damaged = flag(7, true, 1, 0).text().replace("true", r#""off""#);
         assert!(matches!(holding(&damaged), Copy::Damaged { record: Some(_), .. }));
         assert!(matches!(holding(flag(7, true, 1, 0).text()), Copy::Readable(_)));
+    }
+
+    #[test]
+    fn a_copy_like_another_is_what_its_own_bytes_are() {
+        let (first, damaged) = (flag(7, true, 1, 0), flag(7, true, 1, 0).text().replace("true", r#""off""#));
+        for other in
+            [None, Some(holding(first.text())), Some(holding(&damaged)), Some(holding("x")), Some(Copy::Missing)]
+        {
+            for bytes in [None, Some(first.text()), Some(damaged.as_str()), Some("x"), Some("{}")] {
+                let bytes = bytes.map(str::as_bytes);
+                assert_eq!(Copy::like(other.as_ref(), bytes), Copy::of(bytes), "{other:?}");
+            }
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@
 //! that is not ours, and the override stays replayed@M until LaunchDarkly's next version or another proof. That costs
 //! nothing: it is owed no longer, and changes nothing on what LaunchDarkly sends.
 
+use std::sync::Arc;
+
 use crate::change::net::net;
 use crate::change::override_::Ending;
 use crate::change::override_::OVERRIDE_FORMAT;
@@ -95,7 +97,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         Box::new(Write {
             target: target.clone(),
             flag: answer.sent.flag.clone(),
-            before: seen.exact_record(),
+            before: seen.copy.exact_record().cloned(),
             after,
             override_before: seen.override_text.clone(),
             override_after,
@@ -108,7 +110,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         }
         let next = newer_after_replay(answer.sent, newer, &here.launchdarklys_answer(answer)?);
         let after = next.stands_as()?;
-        return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Box::new(next)))));
+        return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Arc::new(next)))));
     }
     if let Some(proof) = here.proof(answer) {
         // An override from another side of a broken network gives way here, and was not sent: no mark says otherwise.
@@ -123,7 +125,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
     let held = here.held(answer);
     let is_behind =
         here.own.is_some_and(|own| own.revision < answer.sent.revision || own.change() != answer.sent.change());
-    let is_above = here.record.as_ref().is_some_and(|record| record.version() > answer.version);
+    let is_above = here.record.is_some_and(|record| record.version() > answer.version);
     let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
     if !seen.own_keys {
         return Ok(match after {
@@ -134,7 +136,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
     if after.is_none() && here.own == Some(&held) {
         return Ok(Settling::HeldAlready);
     }
-    Ok(Settling::Held(write(after, OverrideWrite::Put(Box::new(held)))))
+    Ok(Settling::Held(write(after, OverrideWrite::Put(Arc::new(held)))))
 }
 
 /// [`after_patch`] for an override that was replayed some time ago: has LaunchDarkly's data path shown it by now? `None`
@@ -182,7 +184,7 @@ fn shares_changes(one: &Override, other: &Override) -> bool {
 struct Found<'a> {
     own: Option<&'a Override>,
     /// The record, if it can be read; a tombstone as well.
-    record: Option<Record>,
+    record: Option<&'a Record>,
     /// Whether it is one of ours.
     ours: bool,
 }
@@ -190,18 +192,18 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn new(seen: &'a Seen, answer: &Answer<'_>) -> Self {
         let own = seen.own();
-        let record = match seen.copy() {
+        let record = match &seen.copy {
             Copy::Readable(record) | Copy::Tombstone { record } => Some(record),
             Copy::Missing | Copy::Damaged { .. } => None,
         };
         let overrides = || own.into_iter().chain([answer.sent]);
-        let ours = record.as_ref().is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides()));
+        let ours = record.is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides()));
         Self { own, record, ours }
     }
 
     /// LaunchDarkly's own record that shows that it has the override: the one here, or one seen elsewhere.
     fn proof<'p>(&'p self, answer: &Answer<'p>) -> Option<&'p Record> {
-        let here = self.record.as_ref().filter(|_| !self.ours);
+        let here = self.record.filter(|_| !self.ours);
         here.into_iter().chain(answer.shown).find(|record| shows(record, answer.sent, answer.version))
     }
 
@@ -237,7 +239,7 @@ impl<'a> Found<'a> {
 
     /// The record, if it may be replaced: a tombstone never is.
     fn replaceable(&self) -> Option<&Record> {
-        self.record.as_ref().filter(|record| !record.is_tombstone())
+        self.record.filter(|record| !record.is_tombstone())
     }
 }
 

@@ -22,11 +22,11 @@ use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::upstream_here;
 use crate::change::target::Target;
+use crate::flag::record::Record;
 
 /// Who ends an override, in which change.
 #[derive(Debug, Clone)]
@@ -92,20 +92,17 @@ pub fn put_back(by: &By, ending: Ending, target: &Target, seen: &Seen, standing:
     let merged = standing.in_force();
     let Some(known) = merged.or(own) else { return PutBack::NothingThere };
     let overrides = || own.into_iter().chain(merged);
-    let record = match seen.copy() {
-        Copy::Readable(record) => Some(record),
-        Copy::Missing | Copy::Tombstone { .. } | Copy::Damaged { .. } => None,
-    };
-    let ours = record.as_ref().is_some_and(|record| is_ours(record, overrides()));
+    let record = seen.copy.readable();
+    let ours = record.is_some_and(|record| is_ours(record, overrides()));
     if own.is_none() && !ours {
         return PutBack::NothingThere;
     }
-    let upstream = upstream_here(record.as_ref(), own, known);
-    let version = if ours { Some(upstream.version()) } else { record.as_ref().map(|record| record.version()) };
+    let upstream = upstream_here(record, own, known);
+    let version = if ours { Some(upstream.version()) } else { record.map(Record::version) };
     PutBack::Write(Box::new(Write {
         target: target.clone(),
         flag: known.flag.clone(),
-        before: seen.exact_record(),
+        before: seen.copy.exact_record().cloned(),
         after: ours.then_some(upstream),
         override_before: seen.override_text.clone(),
         override_after: OverrideWrite::End(marks(by, ending, version, overrides())),

@@ -5,6 +5,8 @@
 pub mod course;
 mod differences;
 
+use std::sync::Arc;
+
 use crate::change::edit::Edit;
 use crate::change::edit::Motive;
 use crate::change::event::EditIndex;
@@ -288,7 +290,7 @@ fn plan_one(asked: &Asked<'_>, course: &Course<'_>, here: &Here<'_>, options: &O
     if let Some(Err(why)) = &here.seen.override_ {
         return Planned::OverrideUnreadable(why.clone());
     }
-    let (before, mended) = match here.seen.copy() {
+    let (before, mended) = match here.seen.copy.clone() {
         Copy::Missing => return Planned::Missing,
         Copy::Tombstone { record } => return Planned::Tombstone { version: record.version() },
         Copy::Readable(record) => (record, None),
@@ -343,7 +345,7 @@ fn planned_write(
             before: Some(stands.before.clone()),
             after: Some(after),
             override_before: here.seen.override_text.clone(),
-            override_after: OverrideWrite::Put(Box::new(step.next)),
+            override_after: OverrideWrite::Put(Arc::new(step.next)),
             change: asked.change,
         },
     })))

@@ -245,7 +245,7 @@ async fn view<'o>(
     survey::look_again(&surroundings.stores, &mut views, again).await;
     let flags: Vec<FlagKey> = survey::flags(&views).into_iter().filter(|flag| scope.takes(flag)).collect();
     let flags: Vec<(FlagKey, Vec<(Chosen, Seen)>)> =
-        flags.into_iter().map(|flag| (flag.clone(), seen(&views, &environment, &flag))).collect();
+        flags.into_iter().map(|flag| (flag.clone(), survey::seen_in(&views, &environment, &flag))).collect();
     let own = flags.iter().flat_map(|(_, seen)| seen).filter_map(|(_, seen)| seen.own());
     let mut changes: BTreeSet<ChangeId> = own.flat_map(|own| own.changes.iter().copied()).collect();
     changes.extend(filed.values().flatten().map(|filed| filed.file.change()));
@@ -303,11 +303,6 @@ fn filed<'o>(loaded: &'o Loaded, environment: &Environment, scope: &Scope) -> BT
 pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
     let targets = |edit: &EditIntent| edit.targets.iter().map(|told| told.target.clone()).collect();
     file.intent.edits.iter().map(targets).collect()
-}
-
-/// What every target that answered holds of a flag.
-fn seen(views: &[TargetView], environment: &Environment, flag: &FlagKey) -> Vec<(Chosen, Seen)> {
-    views.iter().filter_map(|view| Some((view.chosen.clone(), survey::seen(view, environment, flag)?))).collect()
 }
 
 fn situation<'o>(

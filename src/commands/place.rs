@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
+use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
@@ -17,7 +20,9 @@ use crate::commands::targets::Unclear;
 use crate::error::Failure;
 use crate::error::Kind;
 use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
 use crate::relay::sdk_key::SdkKey;
+use crate::store::Reading;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::ui::harmless::harmless;
@@ -38,16 +43,43 @@ pub struct Surroundings {
     pub configurations: Configurations,
 }
 
+/// What targets hold, read before it was certain that they are the right ones.
+pub type Ahead = BTreeMap<Target, Result<Reading, StoreError>>;
+
 impl Surroundings {
     /// Looks around. A store or relay that does not answer is told in the result.
     ///
     /// # Errors
     /// Where no store is configured, or a setting, address or relay configuration cannot be meant.
     pub async fn look(context: &Context<'_>) -> Result<Self, Failure> {
+        Ok(Self::look_ahead(context, &BTreeMap::new()).await?.0)
+    }
+
+    /// Looks around, and at the same time at what is wanted, in the place where it probably is: what comes of that may be
+    /// used where the place turns out to be the right one.
+    ///
+    /// # Errors
+    /// As [`Surroundings::look`].
+    pub async fn look_ahead(
+        context: &Context<'_>,
+        wanted: &BTreeMap<Environment, Vec<FlagKey>>,
+    ) -> Result<(Self, Ahead), Failure> {
         let stores = stores::open(context.settings)?;
         let configurations = Configurations::read(context.settings).await?;
-        let (prefixes, fleet) = futures_util::join!(survey::prefixes(&stores), Fleet::look(context.settings));
-        Ok(Self { stores, prefixes, fleet: fleet?, configurations })
+        let probable: Vec<(String, &[FlagKey])> = wanted
+            .iter()
+            .map(|(environment, flags)| (probable_prefix(context, &configurations, environment), flags.as_slice()))
+            .collect();
+        let expected: Vec<String> = probable.iter().map(|(prefix, _)| prefix.clone()).collect();
+        let ahead = stores.iter().filter(|store| store.has_prefixes()).flat_map(|store| {
+            probable.iter().map(move |(prefix, flags)| async move {
+                let target = Target { store: store.label().to_owned(), prefix: prefix.clone() };
+                (target, store.read(prefix, flags).await)
+            })
+        });
+        let (prefixes, fleet, ahead) =
+            futures_util::join!(survey::prefixes(&stores, &expected), Fleet::look(context.settings), join_all(ahead));
+        Ok((Self { stores, prefixes, fleet: fleet?, configurations }, ahead.into_iter().collect()))
     }
 
     /// The targets of an environment.
@@ -173,6 +205,14 @@ impl Surroundings {
         first = first.while_doing(message);
         failures.into_iter().fold(first, |first, other| first.cause(other.message))
     }
+}
+
+/// The prefix that an environment has if nothing is special about it: a guess, which decides nothing.
+fn probable_prefix(context: &Context<'_>, configurations: &Configurations, environment: &Environment) -> String {
+    let named = || context.settings.environments.get(environment).and_then(|setting| setting.prefix.clone());
+    let configured = || configurations.claims(environment).into_iter().next().map(|claim| claim.prefix);
+    let probable = context.settings.prefix.clone().or_else(named).or_else(configured);
+    probable.unwrap_or_else(|| targets::conventional(environment))
 }
 
 /// What a store said, under its label where its address is not the label itself.

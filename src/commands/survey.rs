@@ -14,9 +14,11 @@ use crate::change::merge::Said;
 use crate::change::merge::Standing;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
+use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::target::Label;
 use crate::change::target::Target;
+use crate::commands::place::Ahead;
 use crate::commands::targets::Chosen;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
@@ -58,10 +60,28 @@ pub enum Extent<'a> {
     All,
 }
 
-/// The prefixes of every store, or why they are not known.
-pub async fn prefixes(stores: &Stores) -> BTreeMap<Label, Result<Vec<PrefixFound>, StoreError>> {
-    let found = join_all(stores.iter().map(|store| store.prefixes())).await;
+/// The prefixes of every store, or why they are not known. It is quicker where they are the `expected` ones.
+pub async fn prefixes(stores: &Stores, expected: &[String]) -> BTreeMap<Label, Result<Vec<PrefixFound>, StoreError>> {
+    let found = join_all(stores.iter().map(|store| store.prefixes(expected))).await;
     stores.iter().map(|store| store.label().to_owned()).zip(found).collect()
+}
+
+/// As [`look`] at some flags; what was read ahead is not read again.
+pub async fn look_beyond(stores: &Stores, chosen: &[Chosen], flags: &[FlagKey], mut ahead: Ahead) -> Vec<TargetView> {
+    let known = chosen.iter().filter_map(|chosen| {
+        let reading = ahead.remove(&chosen.target)?;
+        Some(TargetView { chosen: chosen.clone(), reading })
+    });
+    let mut views: Vec<TargetView> = known.collect();
+    let is_known = |chosen: &&Chosen| views.iter().any(|view| view.chosen == **chosen);
+    let unknown: Vec<Chosen> = chosen.iter().filter(|chosen| !is_known(chosen)).cloned().collect();
+    if unknown.is_empty() {
+        return views;
+    }
+    views.extend(look(stores, &unknown, Extent::Flags(flags)).await);
+    let place = |view: &TargetView| chosen.iter().position(|chosen| *chosen == view.chosen);
+    views.sort_by_key(place);
+    views
 }
 
 /// Reads every chosen target, all at once; a dead store costs its own deadline and nothing more.
@@ -164,7 +184,10 @@ pub async fn standings(
     let of_all = found.iter().flat_map(|(_, overrides)| overrides.values());
     let changes: BTreeSet<ChangeId> = of_all.flat_map(|override_| override_.changes.iter().copied()).collect();
     let targets: Vec<&Target> = found.iter().map(|(target, _)| *target).collect();
-    let marks = marks(stores, &targets, &changes).await;
+    let marks = match marks_along(views, &changes) {
+        Some(known) => known,
+        None => marks(stores, &targets, &changes).await,
+    };
     let flags: BTreeSet<&FlagKey> = found.iter().flat_map(|(_, overrides)| overrides.keys()).collect();
     let said = |flag: &FlagKey| -> Vec<Said> {
         let of = |((target, overrides), marks): (&(&Target, BTreeMap<FlagKey, Override>), &Marks)| {
@@ -173,6 +196,18 @@ pub async fn standings(
         found.iter().zip(&marks).map(of).collect()
     };
     flags.into_iter().map(|flag| (flag.clone(), merge::merged(&said(flag)))).collect()
+}
+
+/// The ended marks of `changes` in each view that could be read, in the same order, if all of them came along with it.
+fn marks_along(views: &[TargetView], changes: &BTreeSet<ChangeId>) -> Option<Vec<Marks>> {
+    let of_view = |reading: &Reading| -> Option<Marks> {
+        let of_flag = |(flag, found): (&FlagKey, &FlagReading)| {
+            let known = found.marks.as_ref()?.iter();
+            Some((flag.clone(), known.filter(|(change, _)| changes.contains(change)).cloned().collect()))
+        };
+        reading.flags.iter().map(of_flag).collect()
+    };
+    views.iter().filter_map(|view| view.reading.as_ref().ok()).map(of_view).collect()
 }
 
 /// Ended marks by flag, each with the change that it stands under.
@@ -219,10 +254,26 @@ pub async fn marks_or_why_not(
 /// belongs to another flag or environment counts as one that cannot be read: two environments were given one prefix, or
 /// somebody copied keys, and what stands there is nobody's to overwrite.
 pub fn seen(view: &TargetView, environment: &Environment, flag: &FlagKey) -> Option<Seen> {
-    view.reading.as_ref().ok().map(|reading| seen_in(reading, environment, flag))
+    view.reading.as_ref().ok().map(|reading| seen_like(None, reading, environment, flag))
 }
 
-fn seen_in(reading: &Reading, environment: &Environment, flag: &FlagKey) -> Seen {
+/// What every target that could be read holds of one flag.
+pub fn seen_in<'v>(
+    views: impl IntoIterator<Item = &'v TargetView>,
+    environment: &Environment,
+    flag: &FlagKey,
+) -> Vec<(Chosen, Seen)> {
+    let mut all: Vec<(Chosen, Seen)> = Vec::new();
+    for view in views {
+        let Ok(reading) = &view.reading else { continue };
+        let first = all.first().map(|(_, seen)| &seen.copy);
+        all.push((view.chosen.clone(), seen_like(first, reading, environment, flag)));
+    }
+    all
+}
+
+/// `other` is what another target holds of the flag.
+fn seen_like(other: Option<&Copy>, reading: &Reading, environment: &Environment, flag: &FlagKey) -> Seen {
     let found = reading.flags.get(flag).cloned().unwrap_or_default();
     let (override_text, override_) = match found.override_ {
         Some(stored) => (Some(stored.text), Some(stored.parsed)),
@@ -237,7 +288,8 @@ fn seen_in(reading: &Reading, environment: &Environment, flag: &FlagKey) -> Seen
         }
         other => other,
     };
-    Seen { record: found.record, own_keys: reading.own_keys, override_text, override_ }
+    let copy = Copy::like(other, found.record.as_deref());
+    Seen { copy, own_keys: reading.own_keys, override_text, override_ }
 }
 
 /// One target, and what it holds of one flag now.
@@ -254,13 +306,13 @@ pub async fn look_at(
         || StoreError::Unreachable { address: target.store.clone(), problem: "is no store of this run".to_owned() };
     let store = store_of(stores, target).ok_or_else(not_configured)?;
     let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await?;
-    Ok(seen_in(&reading, environment, flag))
+    Ok(seen_like(None, &reading, environment, flag))
 }
 
 /// Whether a record's text can hold a prerequisite: false for nearly all flags, and told without parsing them.
 pub fn may_have_prerequisites(bytes: &[u8]) -> bool {
     const NAME: &[u8] = b"\"prerequisites\"";
-    let Some(at) = bytes.windows(NAME.len()).position(|window| window == NAME) else { return false };
+    let Some(at) = memchr::memmem::find(bytes, NAME) else { return false };
     let rest = bytes.get(at + NAME.len()..).unwrap_or_default();
     let mut significant = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
     significant.next() != Some(&b':') || significant.next() != Some(&b'[') || significant.next() != Some(&b']')

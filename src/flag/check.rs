@@ -36,6 +36,31 @@ pub fn readable(record: &Record) -> Result<(), Unreadable> {
     }
 }
 
+/// The record with some top-level values replaced or added, as [`Record::with`] does it, if every reader would accept the
+/// result. All else in it was accepted before, so only what is new is looked into.
+///
+/// # Errors
+/// The first thing that a reader would not read, of the record or of what is new in it.
+pub(crate) fn edited(record: &Record, values: &[(&str, String)]) -> Result<Record, Unreadable> {
+    readable(record)?;
+    for (name, raw) in values {
+        let not_json = |error: serde_json::Error| Unreadable {
+            path: (*name).to_owned(),
+            problem: format!("would not be JSON: {error}"),
+        };
+        let value: Json<'_> = serde_json::from_str(raw).map_err(not_json)?;
+        if let Some(key) = value.duplicate() {
+            return Err(Unreadable { path: (*name).to_owned(), problem: format!("would have {key:?} twice") });
+        }
+        if let Shape::Object { fields, .. } = &FLAG
+            && let Some(shape) = shape_of(fields, name)
+        {
+            check(shape, &value).map_err(|inner| within(name, inner))?;
+        }
+    }
+    Ok(record.with(values).judged(Ok(())))
+}
+
 /// The same for a record that was looked into already.
 pub(crate) fn readable_tree(tree: &Json<'_>) -> Result<(), Unreadable> {
     check(&FLAG, tree)
@@ -109,6 +134,23 @@ mod tests {
             Ok(()) => "none".to_owned(),
             Err(unreadable) => unreadable.to_string(),
         }
+    }
+
+    #[test]
+    fn what_is_spliced_in_is_looked_into() {
+        let record = Record::parse(br#"{"on":true,"version":7}"#).unwrap();
+        let verdict = |name: &str, raw: &str| match edited(&record, &[(name, raw.to_owned())]) {
+            Ok(edited) => readable(&Record::parse(edited.text().as_bytes()).unwrap())
+                .map_or_else(|error| error.to_string(), |()| edited.text().to_owned()),
+            Err(unreadable) => unreadable.to_string(),
+        };
+        assert_eq!(verdict("on", "false"), r#"{"on":false,"version":7}"#);
+        assert_eq!(verdict("on", r#""off""#), r#""on" is the text "off", not true or false"#);
+        assert_eq!(verdict("rules", r#"[{"clauses":7}]"#), r#""rules[0].clauses" is the number 7, not a list or null"#);
+        assert_eq!(verdict("unknown", r#"{"a":1,"a":1}"#), r#""unknown" would have "a" twice"#);
+        assert!(verdict("on", "false,").starts_with(r#""on" would not be JSON"#));
+        let damaged = Record::parse(br#"{"on":"off"}"#).unwrap();
+        assert!(edited(&damaged, &[("version", "8".to_owned())]).is_err());
     }
 
     #[test]

@@ -85,9 +85,7 @@ fn spliced(record: &Record, values: &[(&str, String)]) -> Result<Record, PatchEr
     if values.is_empty() {
         return Ok(record.clone());
     }
-    let edited = record.with(values);
-    check::readable(&edited)?;
-    Ok(edited)
+    Ok(check::edited(record, values)?)
 }
 
 /// What the instructions come to: the top-level values that are not so yet.
@@ -280,6 +278,8 @@ mod tests {
             };
             let after = outcome.unwrap();
             prop_assert!(after.same_value(&record(&expected.to_string())), "{} {}", after.text(), expected);
+            // What was found out while splicing is what a fresh look finds.
+            prop_assert_eq!(check::readable(&record(after.text())), check::readable(&after));
             // Again it is so already, and what no instruction names keeps its bytes and its place.
             prop_assert_eq!(&apply(&after, &instructions).unwrap(), &after);
             prop_assert!(changes_nothing(&after, &instructions).unwrap());

@@ -209,7 +209,13 @@ impl Record {
         }
     }
 
-    /// What [`check::readable`] says, where that is known already: of a record that was read, not of one that was edited.
+    /// The same record, with what is known about it already.
+    pub(crate) fn judged(self, verdict: Result<(), Unreadable>) -> Self {
+        Self { verdict: Some(verdict.map_err(Box::new)), ..self }
+    }
+
+    /// What [`check::readable`] says, where that is known already: of a record that was read or edited by an instruction,
+    /// not of one that anything was spliced into.
     pub(crate) fn verdict(&self) -> Option<Result<(), Unreadable>> {
         self.verdict.clone().map(|verdict| verdict.map_err(|unreadable| *unreadable))
     }

@@ -110,7 +110,7 @@ impl ChangeFile {
     }
 
     /// With the end that it had when it was read.
-    pub(super) fn with_end(mut self, end: Option<Tail>) -> Self {
+    pub(super) fn after_reading(mut self, end: Option<Tail>) -> Self {
         self.as_read = end;
         self
     }

@@ -35,6 +35,9 @@ use crate::playback::writing::FILE_LENGTH_MAX;
 /// error, since one that is left out may be owed.
 pub(super) const FILES_MAX: usize = 10_000;
 
+/// From how many bytes on a second thread is worth its start.
+const LARGE: usize = 256 * 1024;
+
 /// The most candidates that an ambiguous name is answered with.
 const CANDIDATES_MAX: usize = 20;
 
@@ -153,7 +156,7 @@ impl Playback {
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let end = file.end.as_ref().map(|End(tail)| tail.clone());
-        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None).with_end(end))
+        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None).after_reading(end))
     }
 
     /// Everything that is there, replayed or not.
@@ -297,14 +300,39 @@ fn intent_line(intent: &Intent) -> Result<(String, line::Sum), PlaybackError> {
         return Err(unwritable(flaw));
     }
     let payload = format::encode_intent(intent).map_err(|error| unwritable(error.to_string()))?;
-    let (line, sum) = line::seal(None, &payload);
+    // A large one has the second core look at what was made while its sum is taken.
+    let (sealed, read) = alongside(
+        payload.len() > LARGE,
+        || line::seal(None, &payload),
+        || format::reads_back(&payload, intent).map_err(unwritable),
+    );
+    let (line, sum) = sealed;
     if line.len() > line::LINE_LENGTH_MAX {
         return Err(unwritable(format!("it has {} bytes, more than one line may have", line.len())));
     }
-    if !format::reads_back(&payload, intent).map_err(unwritable)? {
+    if !read? {
         return Err(unwritable("it reads back other than it is".to_owned()));
     }
     Ok((line, sum))
+}
+
+/// Does both, at the same time if that is `worth` a thread.
+fn alongside<One, Other: Send>(
+    worth: bool,
+    one: impl FnOnce() -> One,
+    other: impl FnOnce() -> Other + Send,
+) -> (One, Other) {
+    if !worth {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let aside = scope.spawn(other);
+        let here = one();
+        match aside.join() {
+            Ok(there) => (here, there),
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        }
+    })
 }
 
 /// Whether the name of a change's file ends with these digits of its id.

@@ -3,6 +3,7 @@
 //! and not under `tests/`, because the proof that a write is on disk ([`Recorded`]) can only be made inside the crate.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -115,7 +116,7 @@ pub(super) fn turn_off(target: &Target, key: &str, change: ChangeId, reading: &F
         after: Some(record(false, 43)),
         before: Some(before),
         override_before: reading.override_.as_ref().map(|override_| override_.text.clone()),
-        override_after: OverrideWrite::Put(Box::new(override_of(key, 1, change, "anna"))),
+        override_after: OverrideWrite::Put(Arc::new(override_of(key, 1, change, "anna"))),
         change,
     }
 }
@@ -183,7 +184,7 @@ async fn reads_what_is_there(fixture: &dyn Fixture) {
         assert_eq!(all.flags[&flag(key)].record, reading.flags[&flag(key)].record);
     }
     assert!(!all.flags.contains_key(&flag("absent")));
-    let found = store.prefixes().await.unwrap();
+    let found = store.prefixes(&[]).await.unwrap();
     assert!(
         found.iter().any(|found| found.prefix == prefix && found.initialised && found.flag_count >= 3),
         "{found:?}"
@@ -214,7 +215,7 @@ async fn replaces_record_and_override(fixture: &dyn Fixture) {
         before: Some(record(false, 43)),
         after: Some(record(true, 44)),
         override_before: Some(found.text),
-        override_after: OverrideWrite::Put(Box::new(override_of("replace", 2, change, "anna"))),
+        override_after: OverrideWrite::Put(Arc::new(override_of("replace", 2, change, "anna"))),
         ..turn_off(&target, "replace", change, &read_one(store, prefix, "replace").await)
     };
     assert_written(&replace(store, &target, &[again]).await, true);

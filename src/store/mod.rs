@@ -122,6 +122,8 @@ pub struct FlagReading {
     pub record: Option<Vec<u8>>,
     /// The override beside it.
     pub override_: Option<StoredOverride>,
+    /// All ended marks of the flag, where they came along; `None`: ask for them ([`Store::ended`]).
+    pub marks: Option<Vec<(ChangeId, EndedMark)>>,
 }
 
 /// What a store holds of some flags, or of all, under one prefix.
@@ -245,6 +247,10 @@ pub trait Store: Send + Sync {
         })
     }
 
+    /// All segments under `prefix`, by key: the records' exact bytes. Nothing of ours changes segments; a rehearsal begins
+    /// with those that are there.
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>>;
+
     /// Only the overrides under `prefix`: cost grows with overrides, not with flags.
     fn overrides<'a>(&'a self, prefix: &'a str)
     -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>>;
@@ -272,8 +278,8 @@ pub trait Store: Send + Sync {
     /// Does the writes that `recorded` holds for `target`, each by compare-and-set for itself, in order; one outcome each.
     fn replace<'a>(&'a self, target: &'a Target, recorded: &'a Recorded<'a>) -> BoxFuture<'a, Vec<WriteOutcome>>;
 
-    /// The prefixes there are.
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>>;
+    /// The prefixes there are. What is `expected` to be there changes nothing on the answer and brings it sooner.
+    fn prefixes<'a>(&'a self, expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>>;
 
     /// The newest entries of the log under `prefix`, newest last.
     fn log<'a>(&'a self, prefix: &'a str, count: usize) -> BoxFuture<'a, Result<Vec<LogEntry>, StoreError>>;

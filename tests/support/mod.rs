@@ -3,3 +3,4 @@
 pub mod rc;
 pub mod redis;
 pub mod shop;
+pub mod terminal;

@@ -30,7 +30,7 @@ fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) 
 fn held(found: Settling) -> (Option<Record>, Override) {
     let Settling::Held(write) = found else { panic!("{found:?}") };
     let OverrideWrite::Put(next) = write.override_after else { panic!() };
-    (write.after, *next)
+    (write.after, next.as_ref().clone())
 }
 
 fn settled(found: Settling) -> Option<Record> {
@@ -102,10 +102,10 @@ fn where_nothing_of_ours_is_nothing_is_written() {
 #[test]
 fn a_tombstone_is_never_touched() {
     let mut here = seen(None, Some(&sent()));
-    here.record = Some(br#"{"version":41,"key":"$deleted","deleted":true}"#.to_vec());
+    here.copy = Copy::of(Some(br#"{"version":41,"key":"$deleted","deleted":true}"#));
     assert_eq!(held(answered(&here, &sent(), 43, None)).0, None);
     assert_eq!(settled(answered(&here, &sent(), 43, Some(&flag(43, false, 1, 0)))), None);
-    here.record = Some(br#"{"version":44,"key":"$deleted","deleted":true}"#.to_vec());
+    here.copy = Copy::of(Some(br#"{"version":44,"key":"$deleted","deleted":true}"#));
     assert_eq!(settled(answered(&here, &sent(), 43, None)), None, "a deletion is LaunchDarkly's word");
 }
 
@@ -183,7 +183,7 @@ proptest! {
             Settling::Settled(write) => (write.after, None),
             Settling::Held(write) => {
                 let OverrideWrite::Put(next) = write.override_after else { panic!() };
-                (write.after, Some(*next))
+                (write.after, Some(next.as_ref().clone()))
             }
             found => panic!("{found:?}"),
         };

@@ -10,7 +10,6 @@ use crate::change::override_::OVERRIDE_CHANGES_MAX;
 use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::shows;
@@ -138,8 +137,8 @@ fn is_rival(own: &Override, merged: &Override) -> bool {
 }
 
 fn is_shown(seen: &Seen, merged: &Override, version: u64) -> bool {
-    let Copy::Readable(record) = seen.copy() else { return false };
-    !is_ours(&record, seen.own().into_iter().chain([merged])) && shows(&record, merged, version)
+    let Some(record) = seen.copy.readable() else { return false };
+    !is_ours(record, seen.own().into_iter().chain([merged])) && shows(record, merged, version)
 }
 
 /// An override that begins with this edit. `base` is LaunchDarkly's record.

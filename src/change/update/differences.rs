@@ -31,10 +31,10 @@ pub(super) fn contents(seen: &EditSeen<'_>, targets: &[(Target, Planned)]) -> Ve
             let OverrideWrite::Put(next) = &planned.write.override_after else { return None };
             return Some(Content { target, upstream: next.upstream.clone(), after: planned.write.after.clone()? });
         }
-        let (Planned::AlreadySo { .. }, Copy::Readable(record)) = (planned, here.seen.copy()) else { return None };
+        let (Planned::AlreadySo { .. }, Copy::Readable(record)) = (planned, &here.seen.copy) else { return None };
         let own = here.seen.own().or(seen.standing.in_force());
-        let upstream = own.filter(|own| is_ours(&record, [*own])).map_or(&record, |own| &own.upstream).clone();
-        Some(Content { target, upstream, after: record })
+        let upstream = own.filter(|own| is_ours(record, [*own])).map_or(record, |own| &own.upstream).clone();
+        Some(Content { target, upstream, after: record.clone() })
     };
     seen.targets.iter().zip(targets).filter_map(content).collect()
 }

@@ -180,9 +180,9 @@ fn after_a_replay_it_begins_again_from_launchdarklys_answer() {
 fn what_cannot_be_written() {
     let good = seen(Some(&flag(42, true, 1, 0)), None);
     let mut tombstone = good.clone();
-    tombstone.record = Some(br#"{"version":7,"key":"$deleted","deleted":true}"#.to_vec());
+    tombstone.copy = Copy::of(Some(br#"{"version":7,"key":"$deleted","deleted":true}"#));
     let mut damaged = good.clone();
-    damaged.record = Some(flag(42, true, 1, 0).text().replace("true", r#""On""#).into_bytes());
+    damaged.copy = Copy::of(Some(flag(42, true, 1, 0).text().replace("true", r#""On""#).as_bytes()));
     let mut newer = good.clone();
     newer.override_ = Some(Err("format 2".to_owned()));
     let missing = Seen::default();
@@ -317,7 +317,7 @@ proptest! {
         for (store, record) in stores.iter().zip(&records) {
             let naive = edits.iter().fold(record.clone(), |record, edit| patch::apply(&record, std::slice::from_ref(edit)).unwrap());
             let naive = naive.with(&[("version", (record.version() + revision).to_string())]);
-            let Copy::Readable(held) = store.copy() else { panic!() };
+            let Copy::Readable(held) = store.copy.clone() else { panic!() };
             prop_assert!(held.same_value(&naive), "{} is not {}", held.text(), naive.text());
             prop_assert_eq!(store.own().unwrap().revision, revision);
             prop_assert!(store.own().unwrap().upstream.same_value(record));

@@ -70,7 +70,7 @@ pub async fn run(_: Arguments, context: &Context<'_>) -> Result<ExitCode, Failur
 async fn surroundings(context: &Context<'_>) -> Result<(Surroundings, Vec<Failure>), Failure> {
     let stores = super::stores::open(context.settings)?;
     let (configurations, wrong) = Configurations::read_what_can_be(context.settings).await;
-    let (prefixes, fleet) = futures_util::join!(survey::prefixes(&stores), Fleet::look(context.settings));
+    let (prefixes, fleet) = futures_util::join!(survey::prefixes(&stores, &[]), Fleet::look(context.settings));
     Ok((Surroundings { stores, prefixes, fleet: fleet?, configurations }, wrong))
 }
 

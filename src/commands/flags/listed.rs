@@ -340,7 +340,7 @@ mod tests {
 
     fn view(store: &str, is_filter_copy: bool, flags: &[(&str, &str)]) -> TargetView {
         let flag = |(key, record): &(&str, &str)| {
-            let reading = FlagReading { record: Some(record.as_bytes().to_vec()), override_: None };
+            let reading = FlagReading { record: Some(record.as_bytes().to_vec()), ..FlagReading::default() };
             (key.parse().unwrap(), reading)
         };
         let flags = flags.iter().map(flag).collect();

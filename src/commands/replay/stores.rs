@@ -3,6 +3,7 @@
 //! where it changed in between, and decided again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -16,7 +17,6 @@ use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::is_strangers;
@@ -274,12 +274,10 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
-    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| match seen.copy() {
+    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
-        Copy::Readable(record) if seen.own_keys && !is_ours(&record, seen.own().into_iter().chain([telling.sent])) => {
-            Some(record)
-        }
-        _ => None,
+        let record = seen.copy.readable().filter(|_| seen.own_keys)?;
+        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));
@@ -343,10 +341,10 @@ fn awaits(telling: &Telling<'_>, seen: &Seen, target: &Target, request: &str) ->
             let write = Write {
                 target: target.clone(),
                 flag: own.flag.clone(),
-                before: seen.exact_record(),
+                before: seen.copy.exact_record().cloned(),
                 after: None,
                 override_before: seen.override_text.clone(),
-                override_after: OverrideWrite::Put(Box::new(Override { state, ..own.clone() })),
+                override_after: OverrideWrite::Put(Arc::new(Override { state, ..own.clone() })),
                 change: own.change().unwrap_or_default(),
             };
             (Came::Awaits, Some(write))

@@ -147,7 +147,7 @@ pub(super) async fn ground(context: &Context<'_>, until: Instant) -> Result<Grou
     let stores: Vec<Arc<dyn Store>> = stores::open(context.settings)?.into_iter().map(timely).collect();
     let (configurations, wrong) = Configurations::read_what_can_be(context.settings).await;
     let (prefixes, fleet, loaded) = futures_util::join!(
-        survey::prefixes(&stores),
+        survey::prefixes(&stores, &[]),
         Fleet::look(context.settings),
         tokio::time::timeout_at(until, load(context))
     );

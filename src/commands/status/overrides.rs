@@ -68,10 +68,10 @@ pub(super) fn places(view: &EnvironmentView<'_>, situation: &Situation<'_>, over
 }
 
 fn does_what_is_wanted(chosen: &Chosen, seen: &Seen, override_: &Override) -> Option<bool> {
-    match seen.copy() {
+    match &seen.copy {
         Copy::Missing if chosen.is_filter_copy => None,
         Copy::Readable(record) => {
-            Some(patch::apply(&record, &override_.instructions).is_ok_and(|wanted| wanted.same_value(&record)))
+            Some(patch::apply(record, &override_.instructions).is_ok_and(|wanted| wanted.same_value(record)))
         }
         // LaunchDarkly deleted the flag: its word goes through, and nothing is missing.
         Copy::Tombstone { .. } => None,

@@ -86,6 +86,10 @@ impl Store for Timely {
         Box::pin(self.bounded(self.store.read_all(prefix), false))
     }
 
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        Box::pin(self.bounded(self.store.segments(prefix), false))
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,
@@ -114,14 +118,16 @@ impl Store for Timely {
         self.store.replace(target, recorded)
     }
 
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>> {
+    fn prefixes<'a>(&'a self, expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>> {
         // Walking over millions of keys takes longer than any single answer; the rest can be asked all the same.
-        Box::pin(async {
+        Box::pin(async move {
             let half = self.until - self.within / 3;
-            tokio::time::timeout_at(half, self.bounded(self.store.prefixes(), true)).await.unwrap_or_else(|_| {
-                let problem = format!("did not name its prefixes within {}", duration(self.within / 3 * 2));
-                Err(StoreError::Unreachable { address: self.store.address(), problem })
-            })
+            tokio::time::timeout_at(half, self.bounded(self.store.prefixes(expected), true)).await.unwrap_or_else(
+                |_| {
+                    let problem = format!("did not name its prefixes within {}", duration(self.within / 3 * 2));
+                    Err(StoreError::Unreachable { address: self.store.address(), problem })
+                },
+            )
         })
     }
 

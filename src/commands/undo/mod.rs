@@ -234,7 +234,7 @@ fn changes(situation: &Situation<'_>) -> BTreeSet<ChangeId> {
 /// Where no override is known (our keys are forbidden there, or somebody deleted them), the playback may still tell that
 /// the record there is ours, and what it was before: then that is put back.
 fn by_the_playback(by: &By, situation: &Situation<'_>, target: &Target, seen: &Seen) -> PutBack {
-    let Some(record) = seen.exact_record().filter(|_| situation.standing == Standing::None) else {
+    let Some(record) = seen.copy.exact_record().cloned().filter(|_| situation.standing == Standing::None) else {
         return PutBack::NothingThere;
     };
     let written: Vec<(Record, Record)> =

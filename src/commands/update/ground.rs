@@ -10,9 +10,9 @@ use crate::change::merge::Standing;
 use crate::change::target::Target;
 use crate::change::update::EditPlan;
 use crate::commands::Context;
+use crate::commands::place::Ahead;
 use crate::commands::place::Surroundings;
 use crate::commands::survey;
-use crate::commands::survey::Extent;
 use crate::commands::survey::TargetView;
 use crate::commands::targets::Chosen;
 use crate::commands::update::carrying_out::Done;
@@ -52,12 +52,17 @@ pub fn choose(
 pub async fn read(
     surroundings: &Surroundings,
     chosen: &BTreeMap<Environment, Vec<Chosen>>,
-    flags_of: impl Fn(&Environment) -> Vec<FlagKey>,
+    flags: &BTreeMap<Environment, Vec<FlagKey>>,
+    mut ahead: Ahead,
 ) -> Views {
+    // Two environments that share a prefix share no answer: each was asked for its own flags.
+    let shared = |target: &Target| chosen.values().flatten().filter(|other| other.target == *target).count() > 1;
+    ahead.retain(|target, _| !shared(target));
     let read = chosen.iter().map(|(environment, chosen)| {
-        let flags = flags_of(environment);
+        let flags = flags.get(environment).map(Vec::as_slice).unwrap_or_default();
+        let mine: Ahead = chosen.iter().filter_map(|chosen| ahead.remove_entry(&chosen.target)).collect();
         async move {
-            let views = survey::look(&surroundings.stores, chosen, Extent::Flags(&flags)).await;
+            let views = survey::look_beyond(&surroundings.stores, chosen, flags, mine).await;
             (environment.clone(), views)
         }
     });
@@ -73,11 +78,8 @@ pub async fn grounds(surroundings: &Surroundings, views: &Views, edits: Vec<Edit
         join_all(standings).await.into_iter().collect();
     let ground = |edit: Edit| {
         let views = views.get(&edit.environment).map(Vec::as_slice).unwrap_or_default();
-        let seen = views
-            .iter()
-            .filter(|view| unusable(view).is_none())
-            .filter_map(|view| Some((view.chosen.clone(), survey::seen(view, &edit.environment, &edit.flag)?)))
-            .collect();
+        let usable = views.iter().filter(|view| unusable(view).is_none());
+        let seen = survey::seen_in(usable, &edit.environment, &edit.flag);
         let known = standings.get_mut(&edit.environment).and_then(|standings| standings.remove(&edit.flag));
         Ground { standing: known.unwrap_or(Standing::None), seen, edit }
     };

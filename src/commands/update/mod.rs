@@ -151,8 +151,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         despite_differences: arguments.despite_differences,
     };
 
-    let surroundings = Surroundings::look(context).await?;
     let flags = flags_by_environment(&wanted, resumed.as_ref());
+    let (surroundings, ahead) = Surroundings::look_ahead(context, &flags).await?;
     let chosen = ground::choose(context, &surroundings, &flags.keys().cloned().collect())?;
     let flags_of = |environment: &Environment| flags.get(environment).cloned().unwrap_or_default();
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
@@ -163,7 +163,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, |target| {
         environment_of.get(target).map(|environment| flags_of(environment)).unwrap_or_default()
     });
-    let views = ground::read(&surroundings, &chosen, flags_of).await;
+    let views = ground::read(&surroundings, &chosen, &flags, ahead).await;
 
     if let Some(file) = &resumed {
         refuse_what_has_ended(&surroundings, &views, file, now).await?;

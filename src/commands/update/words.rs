@@ -41,10 +41,10 @@ pub fn headline(ground: &Ground, result: &EditResult) -> String {
     let Some((before, after)) =
         planned.and_then(|planned| Some((planned.write.before.as_ref()?, planned.write.after.as_ref()?)))
     else {
-        let stands = ground.seen.iter().find_map(|(_, seen)| Record::parse(seen.record.as_ref()?).ok());
+        let stands = ground.seen.iter().find_map(|(_, seen)| seen.copy.exact_record());
         return match stands.filter(|_| result.plan.is_already_so()) {
             Some(record) => {
-                format!("{headline}: {}.{}", Configuration::of_record(&record).in_words(Aspect::On), serves(&record))
+                format!("{headline}: {}.{}", Configuration::of_record(record).in_words(Aspect::On), serves(record))
             }
             None => headline,
         };
@@ -82,8 +82,8 @@ pub fn subject(grounds: &[Ground]) -> String {
 fn wish(ground: &Ground) -> String {
     let instructions = &ground.edit.instructions;
     if let Some(variation) = instructions.iter().find_map(Instruction::variation) {
-        let record = ground.seen.iter().find_map(|(_, seen)| Record::parse(seen.record.as_ref()?).ok());
-        let values = record.map(|record| Configuration::of_record(&record).variations).unwrap_or_default();
+        let record = ground.seen.iter().find_map(|(_, seen)| seen.copy.exact_record());
+        let values = record.map(|record| Configuration::of_record(record).variations).unwrap_or_default();
         let value = values
             .get(variation)
             .map_or_else(|| format!("variation {variation}"), |value| excerpt(&value.0.to_string()));

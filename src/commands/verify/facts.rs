@@ -73,8 +73,8 @@ impl Voice {
     }
 
     fn of_seen(seen: &Seen) -> Self {
-        match seen.copy() {
-            Copy::Readable(record) => Voice::of_record(&record),
+        match &seen.copy {
+            Copy::Readable(record) => Voice::of_record(record),
             Copy::Missing | Copy::Tombstone { .. } => Voice::Nothing,
             Copy::Damaged { unreadable, .. } => Voice::Damaged(unreadable.to_string()),
         }
@@ -183,10 +183,7 @@ async fn of_environment(
     if !more.is_empty() {
         let views = survey::look(&surroundings.stores, &chosen, Extent::Flags(&more)).await;
         for flag in more {
-            let seen: Vec<(Chosen, Seen)> = views
-                .iter()
-                .filter_map(|read| Some((read.chosen.clone(), survey::seen(read, &view.environment, &flag)?)))
-                .collect();
+            let seen = survey::seen_in(&views, &view.environment, &flag);
             let facts = facts(&view.environment, &flag, &seen, &silent);
             all.insert(flag, facts);
         }

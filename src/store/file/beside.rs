@@ -101,7 +101,7 @@ impl Beside {
         match &write.override_after {
             OverrideWrite::Keep => {}
             OverrideWrite::Put(override_) => {
-                let text = serde_json::to_string(override_).map_err(|error| error.to_string())?;
+                let text = serde_json::to_string(override_.as_ref()).map_err(|error| error.to_string())?;
                 let text = RawValue::from_string(text).map_err(|error| error.to_string())?;
                 self.overrides.insert(write.flag.clone(), text);
             }

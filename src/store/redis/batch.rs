@@ -36,7 +36,7 @@ impl<'w> Prepared<'w> {
         match &write.override_after {
             OverrideWrite::Keep => {}
             OverrideWrite::Put(override_) => {
-                prepared.override_text = Some(serde_json::to_string(override_).map_err(in_words)?);
+                prepared.override_text = Some(serde_json::to_string(override_.as_ref()).map_err(in_words)?);
             }
             OverrideWrite::End(marks) => {
                 for (change, mark) in marks {

@@ -8,6 +8,7 @@ mod batch;
 mod connection;
 mod examine;
 mod keys;
+mod marks;
 mod reading;
 mod refusal;
 mod scan;
@@ -170,6 +171,10 @@ impl Store for RedisStore {
         self.visit_records(prefix, visit).boxed()
     }
 
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        self.read_segments(prefix).boxed()
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,
@@ -197,8 +202,8 @@ impl Store for RedisStore {
         self.write(target, recorded).boxed()
     }
 
-    fn prefixes(&self) -> BoxFuture<'_, Result<Vec<PrefixFound>, StoreError>> {
-        self.find_prefixes().boxed()
+    fn prefixes<'a>(&'a self, expected: &'a [String]) -> BoxFuture<'a, Result<Vec<PrefixFound>, StoreError>> {
+        self.find_prefixes(expected).boxed()
     }
 
     fn log<'a>(&'a self, prefix: &'a str, count: usize) -> BoxFuture<'a, Result<Vec<LogEntry>, StoreError>> {

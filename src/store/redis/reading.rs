@@ -8,8 +8,6 @@ use redis::Pipeline;
 use redis::ServerError;
 use redis::Value;
 
-use crate::change::id::ChangeId;
-use crate::change::override_::EndedMark;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::RECORD_LENGTH_MAX;
@@ -22,6 +20,7 @@ use crate::store::StoredOverride;
 use crate::store::redis::RedisStore;
 use crate::store::redis::keys;
 use crate::store::redis::keys::Keys;
+use crate::store::redis::marks;
 use crate::store::redis::refusal::Missing;
 use crate::store::redis::refusal::missing;
 use crate::store::redis::scan;
@@ -32,19 +31,13 @@ use crate::store::redis::transaction::texts;
 const AT_ONCE_MAX: u64 = 2_000;
 
 /// The most flags, overrides or ended marks that are read.
-const FIELDS_MAX: usize = 200_000;
+pub(super) const FIELDS_MAX: usize = 200_000;
 
 /// The most steps of a search for prefixes: some ten million keys.
 const PREFIX_STEPS_MAX: usize = 5_000;
 
 /// The most prefixes that are listed.
 const PREFIXES_MAX: usize = 2_000;
-
-/// How long ended marks are kept.
-const ENDED_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
-
-/// The most ended marks that one sweep looks at, and removes.
-const SWEPT_MAX: usize = 5_000;
 
 /// How long a search for prefixes may take in all.
 const PREFIXES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -61,6 +54,10 @@ impl RedisStore {
                 }
             }
         }
+        if let [flag] = flags {
+            // No round trip more.
+            question.add_command(marks::along(&keys, flag));
+        }
         let mut values = self.connections.ask(&question).await?.into_iter();
         let mut reading = self.reading_head(&keys, &mut values).await?;
         if flags.is_empty() {
@@ -76,7 +73,8 @@ impl RedisStore {
         for flag in flags {
             let record = records.next().flatten().map(cut);
             let override_ = overrides.next().flatten().map(stored_override);
-            reading.flags.insert(flag.clone(), FlagReading { record, override_ });
+            let marks = values.next().and_then(marks::read_along);
+            reading.flags.insert(flag.clone(), FlagReading { record, override_, marks });
         }
         Ok(reading)
     }
@@ -121,11 +119,23 @@ impl RedisStore {
                 }
             }
         };
-        match scan::visit(&self.connections, &key, FIELDS_MAX, take).await? {
-            Walked::All(_) => Ok(()),
-            Walked::TooMany(_) => Err(self.too_many(&key)),
-            Walked::Refused(error) => Err(self.refused(&error, "hscan", Some(&key)).await),
+        self.whole(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
+    }
+
+    /// All that a walk through a hash found, if it came to the end.
+    pub(super) async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
+        match walked {
+            Walked::All(found) => Ok(found),
+            Walked::TooMany(_) => Err(self.too_many(key)),
+            Walked::Refused(error) => Err(self.refused(&error, "hscan", Some(key)).await),
         }
+    }
+
+    pub(super) async fn read_segments(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let key = Keys::new(prefix).segments;
+        let segments = self.whole(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
+        let named = |(field, record): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&field).into_owned(), record);
+        Ok(segments.into_iter().map(named).collect())
     }
 
     pub(super) async fn read_overrides(&self, prefix: &str) -> Result<BTreeMap<FlagKey, StoredOverride>, StoreError> {
@@ -166,73 +176,13 @@ impl RedisStore {
         Ok(fields.into_values().filter_map(named).collect())
     }
 
-    pub(super) async fn read_ended(
-        &self,
-        prefix: &str,
-        changes: &[ChangeId],
-    ) -> Result<BTreeMap<ChangeId, Vec<EndedMark>>, StoreError> {
-        let keys = Keys::new(prefix);
-        let mut ended: BTreeMap<ChangeId, Vec<EndedMark>> = BTreeMap::new();
-        if changes.is_empty() {
-            return Ok(ended);
-        }
-        // For one change the server chooses; for several one walk through the hash costs less than one for each.
-        let pattern = match changes {
-            [one] => Some(format!("{one}/*")),
-            _ => None,
-        };
-        let marks = match scan::hash(&self.connections, &keys.ended, pattern.as_deref(), FIELDS_MAX).await? {
-            Walked::All(marks) => marks,
-            Walked::TooMany(_) => return Err(self.too_many(&keys.ended)),
-            Walked::Refused(error) if missing(&error) == Some(Missing::Key) => Vec::new(),
-            Walked::Refused(error) => return Err(self.refused(&error, "hscan", Some(&keys.ended)).await),
-        };
-        for (field, value) in marks {
-            let field = String::from_utf8_lossy(&field).into_owned();
-            let Some(change) = keys::change_of(&field).filter(|change| changes.contains(change)) else { continue };
-            let mark = serde_json::from_slice(&value).map_err(|error| StoreError::Damaged {
-                address: self.shown_address(),
-                problem: format!("the ended mark {field} in {} cannot be read: {error}", keys.ended),
-            })?;
-            ended.entry(change).or_default().push(mark);
-        }
-        for marks in ended.values_mut() {
-            // A walk may give a field twice while the hash grows.
-            marks.sort_by(|one, other| one.flag.cmp(&other.flag));
-            marks.dedup();
-        }
-        Ok(ended)
-    }
-
-    /// Removes ended marks that are older than 90 days before `newest`, as far as they are met. That it fails spoils
-    /// nothing: the next one will do it.
-    pub(super) async fn sweep_ended(&self, keys: &Keys, newest: jiff::Timestamp) {
-        let Ok(Walked::All(marks) | Walked::TooMany(marks)) =
-            scan::hash(&self.connections, &keys.ended, None, SWEPT_MAX).await
-        else {
-            return;
-        };
-        let mut removal = redis::cmd("HDEL");
-        removal.arg(&keys.ended);
-        let mut some = false;
-        for (field, value) in marks {
-            let at = serde_json::from_slice::<EndedMark>(&value).ok().map(|mark| mark.at);
-            if at.is_some_and(|at| newest.duration_since(at) > ENDED_KEPT) {
-                removal.arg(field);
-                some = true;
-            }
-        }
-        if some {
-            let mut pipeline = Pipeline::new();
-            pipeline.add_command(removal);
-            let _ = self.connections.tell(&pipeline).await;
-        }
-    }
-
-    pub(super) async fn find_prefixes(&self) -> Result<Vec<PrefixFound>, StoreError> {
+    /// What is `expected` is measured while the others are searched for: both questions go out together.
+    pub(super) async fn find_prefixes(&self, expected: &[String]) -> Result<Vec<PrefixFound>, StoreError> {
         let pattern = format!("*{}", keys::FEATURES);
         let search = scan::names(&self.connections, &pattern, PREFIX_STEPS_MAX);
-        let names = match tokio::time::timeout(PREFIXES_WITHIN, search).await {
+        let search = tokio::time::timeout(PREFIXES_WITHIN, search);
+        let (names, measured) = futures_util::join!(search, self.measure(expected.to_vec()));
+        let names = match names {
             Ok(Ok(Walked::All(names))) => names,
             Ok(Ok(Walked::Refused(error))) => return Err(self.refused(&error, "scan", None).await),
             Ok(Err(error)) => return Err(error),
@@ -253,7 +203,12 @@ impl RedisStore {
         if prefixes.len() > PREFIXES_MAX {
             return Err(self.too_many(&pattern));
         }
-        self.measure(prefixes).await
+        let mut found = measured?;
+        found.retain(|found| prefixes.contains(&found.prefix));
+        prefixes.retain(|prefix| !found.iter().any(|found| found.prefix == *prefix));
+        found.extend(self.measure(prefixes).await?);
+        found.sort_by(|one, other| one.prefix.cmp(&other.prefix));
+        Ok(found)
     }
 
     /// How many flags each prefix has. What is no hash is none of a relay's, and what may not be read is none of ours.

@@ -122,6 +122,19 @@ async fn conforms_by_script_on_a_socket() {
 }
 
 #[tokio::test]
+async fn segments_are_read_as_they_are() {
+    let server = RedisServer::start();
+    let segments = format!("{PREFIX}:segments");
+    server.run(&["HSET", &segments, "testers", "{ \"key\":\"testers\" }", "gone", "{\"deleted\":true}"]);
+    let read = open(&server, options()).segments(PREFIX).await.unwrap();
+    let shown: Vec<(&str, &[u8])> = read.iter().map(|(key, record)| (key.as_str(), record.as_slice())).collect();
+    assert_eq!(shown, [("gone", &b"{\"deleted\":true}"[..]), ("testers", &b"{ \"key\":\"testers\" }"[..])]);
+    assert!(open(&server, options()).segments(OTHER).await.unwrap().is_empty());
+    server.run(&["SET", &format!("{OTHER}:segments"), "a text"]);
+    assert!(matches!(open(&server, options()).segments(OTHER).await, Err(StoreError::Damaged { .. })));
+}
+
+#[tokio::test]
 async fn conforms_with_exactly_the_documented_rights() {
     let server = RedisServer::with().tcp().start();
     let_in(&server, "rc", &[]);
@@ -372,7 +385,7 @@ async fn reading_without_rights_names_the_rule() {
         "HMGET on ld:shop:production:features",
         "ACL SETUSER rc +hmget ~ld:shop:production:features",
     );
-    assert_forbidden(&store.prefixes().await.unwrap_err(), "SCAN", "ACL SETUSER rc +scan");
+    assert_forbidden(&store.prefixes(&[]).await.unwrap_err(), "SCAN", "ACL SETUSER rc +scan");
 }
 
 #[tokio::test]
@@ -552,7 +565,7 @@ async fn prefixes_are_found_with_what_they_hold() {
     server.run(&["HSET", "cold:features", "a", "{}"]);
     server.run(&["SET", "not-a-hash:features", "x"]);
     server.run(&["SET", "elsewhere", "x"]);
-    let found = open(&server, options()).prefixes().await.unwrap();
+    let found = open(&server, options()).prefixes(&[]).await.unwrap();
     let found: Vec<_> =
         found.iter().map(|found| (found.prefix.as_str(), found.flag_count, found.initialised)).collect();
     assert_eq!(found, [("cold", 1, false), ("launchdarkly/filter", 1, true), ("ld:shop:production", 2, true)]);
@@ -620,7 +633,7 @@ async fn five_thousand_writes_are_done_in_groups() {
                 before: Some(record(true, 42)),
                 after: Some(record(false, 43)),
                 override_before: None,
-                override_after: OverrideWrite::Put(Box::new(override_of(&key, 1, change, "anna"))),
+                override_after: OverrideWrite::Put(Arc::new(override_of(&key, 1, change, "anna"))),
                 change,
             }
         })
