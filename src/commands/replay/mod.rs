@@ -2,6 +2,7 @@
 
 mod carrying_out;
 mod decide;
+pub(super) mod delivered;
 mod evidence;
 mod files;
 mod history;
@@ -44,10 +45,10 @@ use crate::ui::progress::Progress;
 use crate::ui::words::list_some;
 use carrying_out::Means;
 use decide::Decided;
+use delivered::Wanted;
 use evidence::Evidence;
 use files::Files;
 use outcome::Done;
-use outcome::Outcome;
 use owed::Matter;
 use owed::Owed;
 use owed::Subject;
@@ -208,14 +209,20 @@ impl Run<'_> {
                 self.prepare(files, [], &leftovers)?;
                 let strays = strays::find_out(strays, None, self.arguments, self.context).await;
                 strays::note(&strays, self.loaded, files)?;
-                (strays, Evidence::default())
+                (strays, Evidence::without_relays(self.context, self.surroundings, self.views))
             }
         };
         strays.extend(strays::note_undone(undone, self.loaded, files));
         self.wait_for_evidence(&mut done, &evidence, files).await;
+        evidence.ask(&settling::waiting(&replayed, &leftovers)).await;
         let held = (self.loaded, &mut *files);
         done.extend(settling::settle_replayed(&replayed, stores, &evidence, held, self.context).await);
         done.extend(settling::end_leftovers(&leftovers, stores, &evidence, files, self.context).await);
+        for problem in evidence.problems() {
+            self.context
+                .output
+                .say(&format!("{problem}: what it would show has to come by its stream. Nothing is lost."));
+        }
         Ok(Report { done, strays, ..Report::default() })
     }
 
@@ -230,17 +237,13 @@ impl Run<'_> {
         Ok(files.prepare(self.loaded, &matters)?)
     }
 
-    /// Where relays are watched, what they broadcast within a moment ends overrides here and now.
+    /// What LaunchDarkly's data path shows within a moment ends overrides here and now.
     async fn wait_for_evidence(&self, done: &mut [Done], evidence: &Evidence, files: &mut Files<'_>) {
-        if evidence.is_none() {
+        let held: Vec<Wanted<'_>> = done.iter().filter_map(settling::held).collect();
+        if held.is_empty() {
             return;
         }
-        let version = |done: &Done| match done.outcome {
-            Outcome::Replayed { version, .. } => Some((done.subject.clone(), version)),
-            _ => None,
-        };
-        let wanted: Vec<(Subject, u64)> = done.iter().filter_map(version).collect();
-        evidence.wait(&wanted).await;
+        evidence.wait(&held).await;
         settling::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
     }
 
