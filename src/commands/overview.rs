@@ -22,14 +22,12 @@ use crate::commands::survey::Extent;
 use crate::commands::survey::TargetView;
 use crate::commands::targets::Chosen;
 use crate::error::Failure;
-use crate::error::Kind;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::playback::EditIntent;
 use crate::playback::Loaded;
 use crate::playback::LoadedFile;
 use crate::playback::Playback;
-use crate::store::Reading;
 
 /// An edit of a change in the playback.
 #[derive(Debug, Clone, Copy)]
@@ -109,28 +107,6 @@ pub fn playback(context: &Context<'_>) -> Result<Playback, Failure> {
     Ok(Playback::open(&context.settings.playback, std::sync::Arc::new(crate::playback::RealDisk))?)
 }
 
-/// Reads the changes that may still be owed. A disk can hang as a network can, and a long file takes its time to be read, so
-/// that goes on beside whatever else is waited for.
-///
-/// # Errors
-/// Where the folder cannot be read.
-pub async fn load(playback: &Playback) -> Result<Loaded, Failure> {
-    let aside = playback.clone();
-    let loaded = tokio::task::spawn_blocking(move || aside.load_waiting()).await;
-    loaded.map_err(|error| Failure::new(Kind::Other, error.to_string()))?.map_err(Failure::from)
-}
-
-/// What the stores hold of the environments that are known without the playback, so that one need not wait for the other.
-#[derive(Debug)]
-pub struct Ahead(BTreeMap<Environment, Result<Targets, Failure>>);
-
-/// The targets of an environment, and what they hold of the flags that any of them overrides.
-#[derive(Debug)]
-struct Targets {
-    views: Vec<TargetView>,
-    told: Option<String>,
-}
-
 /// Looks at every environment in `scope`, all at the same time. `loaded` is the playback, read beforehand.
 ///
 /// An override's own word about its environment is not enough (a store may be shared, or written by a stranger): it
@@ -141,46 +117,20 @@ pub async fn look<'o>(
     loaded: &'o Loaded,
     scope: &Scope,
 ) -> Vec<EnvironmentView<'o>> {
-    let mut environments = environments(context, surroundings, scope).await;
-    environments.extend(filed_environments(loaded, scope).cloned());
-    let ahead = Ahead(targets(context, surroundings, environments).await);
-    look_on(ahead, context, surroundings, loaded, scope).await
-}
-
-/// The part of [`look`] that does not need the playback.
-pub async fn look_ahead(context: &Context<'_>, surroundings: &Surroundings, scope: &Scope) -> Ahead {
-    let environments = environments(context, surroundings, scope).await;
-    Ahead(targets(context, surroundings, environments).await)
-}
-
-/// The rest of [`look`].
-pub async fn look_on<'o>(
-    Ahead(mut ahead): Ahead,
-    context: &Context<'_>,
-    surroundings: &Surroundings,
-    loaded: &'o Loaded,
-    scope: &Scope,
-) -> Vec<EnvironmentView<'o>> {
-    let more = filed_environments(loaded, scope).filter(|environment| !ahead.contains_key(environment));
-    let more = targets(context, surroundings, more.cloned().collect()).await;
-    ahead.extend(more);
-    let views = ahead.into_iter().map(|(environment, targets)| view(surroundings, loaded, scope, environment, targets));
+    let environments = match &scope.environment {
+        Some(environment) => BTreeSet::from([environment.clone()]),
+        None => environments(context, surroundings, loaded).await,
+    };
+    let views = environments.into_iter().map(|environment| view(context, surroundings, loaded, scope, environment));
     join_all(views).await
 }
 
-/// The environments in `scope` that the playback names.
-fn filed_environments<'o>(loaded: &'o Loaded, scope: &Scope) -> impl Iterator<Item = &'o Environment> {
-    let files = loaded.files.iter().filter(|file| scope.environment.is_none() && !file.replayed);
-    files.flat_map(|file| &file.intent.change.edits).map(|edit| &edit.environment)
-}
-
-/// The environments in `scope` that anything but the playback names.
-async fn environments(context: &Context<'_>, surroundings: &Surroundings, scope: &Scope) -> BTreeSet<Environment> {
-    if let Some(environment) = &scope.environment {
-        return BTreeSet::from([environment.clone()]);
-    }
+/// Every environment that anything names.
+async fn environments(context: &Context<'_>, surroundings: &Surroundings, loaded: &Loaded) -> BTreeSet<Environment> {
     let mut environments: BTreeSet<Environment> = context.settings.environments.keys().cloned().collect();
     environments.extend(context.settings.required_environment().ok());
+    let filed = loaded.files.iter().filter(|file| !file.replayed).flat_map(|file| &file.intent.change.edits);
+    environments.extend(filed.map(|edit| edit.environment.clone()));
     let mut overridden = Vec::new();
     for store in &surroundings.stores {
         if !store.has_prefixes() {
@@ -197,25 +147,6 @@ async fn environments(context: &Context<'_>, surroundings: &Surroundings, scope:
     environments
 }
 
-/// The targets of these environments, all looked at at the same time.
-async fn targets(
-    context: &Context<'_>,
-    surroundings: &Surroundings,
-    environments: BTreeSet<Environment>,
-) -> BTreeMap<Environment, Result<Targets, Failure>> {
-    let looked = environments.into_iter().map(|environment| async move {
-        let targets = match surroundings.targets(context, &environment) {
-            Ok(choice) => {
-                let views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden).await;
-                Ok(Targets { views, told: choice.told })
-            }
-            Err(failure) => Err(failure),
-        };
-        (environment, targets)
-    });
-    join_all(looked).await.into_iter().collect()
-}
-
 /// The environment that a prefix names by convention: `ld:project:environment`.
 fn conventional_environment(prefix: &str) -> Option<Environment> {
     let (project, key) = prefix.strip_prefix("ld:")?.split_once(':')?;
@@ -223,26 +154,23 @@ fn conventional_environment(prefix: &str) -> Option<Environment> {
 }
 
 async fn view<'o>(
+    context: &Context<'_>,
     surroundings: &Surroundings,
     loaded: &'o Loaded,
     scope: &Scope,
     environment: Environment,
-    targets: Result<Targets, Failure>,
 ) -> EnvironmentView<'o> {
-    let Targets { mut views, told } = match targets {
-        Ok(targets) => targets,
+    let choice = match surroundings.targets(context, &environment) {
+        Ok(choice) => choice,
         Err(failure) => {
             return EnvironmentView { environment, targets: Err(failure), told: None, situations: Vec::new() };
         }
     };
     let filed = filed(loaded, &environment, scope);
-    let known = survey::flags(&views);
-    let unread = scope.flags.iter().filter(|flag| !known.contains(flag));
-    // What the playback tells and the stores did not may have been written after they were read.
-    let untold =
-        filed.iter().filter(|(flag, filed)| filed.iter().any(|filed| !is_told(&views, flag, filed.file.change())));
-    let again: BTreeSet<FlagKey> = unread.chain(untold.map(|(flag, _)| flag)).cloned().collect();
-    survey::look_again(&surroundings.stores, &mut views, again).await;
+    let mut wanted: BTreeSet<FlagKey> = filed.keys().cloned().collect();
+    wanted.extend(scope.flags.iter().cloned());
+    let wanted: Vec<FlagKey> = wanted.into_iter().collect();
+    let mut views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden(&wanted)).await;
     let flags: Vec<FlagKey> = survey::flags(&views).into_iter().filter(|flag| scope.takes(flag)).collect();
     let flags: Vec<(FlagKey, Vec<(Chosen, Seen)>)> =
         flags.into_iter().map(|flag| (flag.clone(), survey::seen_in(&views, &environment, &flag))).collect();
@@ -272,16 +200,7 @@ async fn view<'o>(
         situation(flag, seen, filed, &marks)
     });
     let situations = situations.collect();
-    EnvironmentView { environment, targets: Ok(views), told, situations }
-}
-
-/// Whether every target that answered has an override of the flag that the change is part of.
-fn is_told(views: &[TargetView], flag: &FlagKey, change: ChangeId) -> bool {
-    let names = |reading: &Reading| {
-        let stored = reading.flags.get(flag).and_then(|found| found.override_.as_ref());
-        stored.and_then(|stored| stored.parsed.as_ref().ok()).is_some_and(|own| own.changes.contains(&change))
-    };
-    views.iter().filter_map(|view| view.reading.as_ref().ok()).all(names)
+    EnvironmentView { environment, targets: Ok(views), told: choice.told, situations }
 }
 
 /// The edits in the playback that are not over, by flag.

@@ -53,9 +53,9 @@ impl TargetView {
 pub enum Extent<'a> {
     /// These flags, in one round trip.
     Flags(&'a [FlagKey]),
-    /// The flags that any of the targets overrides: in every target, since one that lacks the override has a record all the
-    /// same.
-    Overridden,
+    /// The flags that any of the targets overrides, and these: in every target, since one that lacks the override has a
+    /// record all the same.
+    Overridden(&'a [FlagKey]),
     /// Everything. Cost grows with the number of flags.
     All,
 }
@@ -94,26 +94,9 @@ pub async fn look(stores: &Stores, chosen: &[Chosen], extent: Extent<'_>) -> Vec
                 chosen.map(|(chosen, store)| async move { (chosen, store.read_all(&chosen.target.prefix).await) });
             join_all(all).await
         }
-        Extent::Overridden => overridden(chosen).await,
+        Extent::Overridden(more) => overridden(chosen, more).await,
     };
     readings.into_iter().map(|(chosen, reading)| TargetView { chosen: chosen.clone(), reading }).collect()
-}
-
-/// Reads `flags` in every target that answered before, whether or not they were read then. A target that fails between two
-/// questions is silent as a whole.
-pub async fn look_again(stores: &Stores, views: &mut [TargetView], flags: BTreeSet<FlagKey>) {
-    if flags.is_empty() {
-        return;
-    }
-    let flags: Vec<FlagKey> = flags.into_iter().collect();
-    let again = views.iter_mut().map(|view| async {
-        let (Ok(reading), Some(store)) = (&mut view.reading, store_of(stores, &view.chosen.target)) else { return };
-        match store.read(&view.chosen.target.prefix, &flags).await {
-            Ok(again) => reading.flags.extend(again.flags),
-            Err(error) => view.reading = Err(error),
-        }
-    });
-    join_all(again).await;
 }
 
 async fn read<'c>(
@@ -127,10 +110,11 @@ async fn read<'c>(
 /// First which flags are overridden anywhere, then what every target that answered holds of them.
 async fn overridden<'c, 's>(
     chosen: impl Iterator<Item = (&'c Chosen, &'s dyn Store)>,
+    more: &[FlagKey],
 ) -> Vec<(&'c Chosen, Result<Reading, StoreError>)> {
     let asked =
         chosen.map(|(chosen, store)| async move { (chosen, store, store.overridden(&chosen.target.prefix).await) });
-    let mut flags = BTreeSet::new();
+    let mut flags: BTreeSet<FlagKey> = more.iter().cloned().collect();
     let mut answered = Vec::new();
     for (chosen, store, found) in join_all(asked).await {
         let found = found.map(|found| flags.extend(found));

@@ -1,7 +1,6 @@
 //! A flag record as a document: its exact text and where its top-level values stand in it, so that an edit splices
 //! new values between bytes that nobody touched. What the values mean is left to the other files of this module.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,41 +48,8 @@ pub struct Record {
 /// A top-level member: its name without escapes, and the bytes of its value.
 #[derive(Debug, Clone)]
 struct Member {
-    name: MemberName,
+    name: Box<str>,
     value: Range<usize>,
-}
-
-/// A record has some two dozen members, and their names are seldom asked for: hardly any needs a text of its own.
-#[derive(Debug, Clone)]
-enum MemberName {
-    /// It stands in the record's text just so.
-    InText(Range<usize>),
-    /// It is, or may be, spelled with escapes there.
-    Escaped(Box<str>),
-}
-
-impl MemberName {
-    fn of<'n>(&'n self, text: &'n str) -> &'n str {
-        match self {
-            MemberName::InText(range) => text.get(range.clone()).unwrap_or_default(),
-            MemberName::Escaped(name) => name,
-        }
-    }
-
-    /// The same name where the text around it has moved from `from` to `to`.
-    fn moved(&self, from: usize, to: usize) -> Self {
-        let moved = |place: usize| place.saturating_sub(from).saturating_add(to);
-        match self {
-            MemberName::InText(range) => MemberName::InText(moved(range.start)..moved(range.end)),
-            MemberName::Escaped(name) => MemberName::Escaped(name.clone()),
-        }
-    }
-}
-
-impl Member {
-    fn is(&self, name: &str, text: &str) -> bool {
-        self.name.of(text) == name
-    }
 }
 
 impl PartialEq for Record {
@@ -113,16 +79,9 @@ impl Record {
         let verdict = Some(check::readable_tree(&tree).map_err(Box::new));
         let Spans(spans) = serde_json::from_str(text).map_err(not_an_object)?;
         let start = text.as_ptr().addr();
-        let place = |part: &str| {
-            let begin = part.as_ptr().addr().saturating_sub(start);
-            begin..begin.saturating_add(part.len())
-        };
-        let members = spans.into_iter().map(|(Name(name), raw)| Member {
-            name: match name {
-                Cow::Borrowed(name) => MemberName::InText(place(name)),
-                Cow::Owned(name) => MemberName::Escaped(name.into()),
-            },
-            value: place(raw.get()),
+        let members = spans.into_iter().map(|(Name(name), raw)| {
+            let begin = raw.get().as_ptr().addr().saturating_sub(start);
+            Member { name: name.into(), value: begin..begin.saturating_add(raw.get().len()) }
         });
         Ok(Self { members: members.collect(), text: text.into(), verdict })
     }
@@ -134,13 +93,13 @@ impl Record {
 
     /// The raw JSON text of a top-level value.
     pub fn raw(&self, name: &str) -> Option<&str> {
-        let member = self.members.iter().find(|member| member.is(name, &self.text))?;
+        let member = self.members.iter().find(|member| *member.name == *name)?;
         self.text.get(member.value.clone())
     }
 
     /// The names of the top-level values, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.name.of(&self.text))
+        self.members.iter().map(|member| &*member.name)
     }
 
     /// The `version`, or 0 where there is none (as LaunchDarkly's Go reader takes it: any number, by way of a double,
@@ -166,12 +125,11 @@ impl Record {
         let mut members = Vec::with_capacity(self.members.len() + values.len());
         let mut taken = 0;
         for member in self.members.iter() {
-            let name = member.name.moved(taken, text.len());
             text.push_str(self.text.get(taken..member.value.start).unwrap_or_default());
             let old = self.text.get(member.value.clone()).unwrap_or_default();
             let begin = text.len();
-            text.push_str(new(member.name.of(&self.text)).unwrap_or(old));
-            members.push(Member { name, value: begin..text.len() });
+            text.push_str(new(&member.name).unwrap_or(old));
+            members.push(Member { name: member.name.clone(), value: begin..text.len() });
             taken = member.value.end;
         }
         if members.is_empty() {
@@ -179,13 +137,13 @@ impl Record {
             text.push_str(self.text.get(..taken).unwrap_or_default());
         }
         for (name, _) in values {
-            let absent = !members.iter().any(|member: &Member| member.is(name, &text));
+            let absent = !members.iter().any(|member| *member.name == **name);
             if let (true, Some(raw)) = (absent, new(name)) {
                 let comma = if members.is_empty() { "" } else { "," };
                 text.push_str(&format!("{comma}{}:", serde_json::Value::from(*name)));
                 let begin = text.len();
                 text.push_str(raw);
-                members.push(Member { name: MemberName::Escaped((*name).into()), value: begin..text.len() });
+                members.push(Member { name: (*name).into(), value: begin..text.len() });
             }
         }
         text.push_str(self.text.get(taken..).unwrap_or_default());
@@ -249,8 +207,7 @@ impl<'de> Visitor<'de> for SpansVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Spans<'de>, A::Error> {
-        // As many as LaunchDarkly's records have.
-        let mut spans = Vec::with_capacity(32);
+        let mut spans = Vec::new();
         while let Some(member) = object.next_entry()? {
             spans.push(member);
         }

@@ -124,11 +124,6 @@ impl Client {
         Ok(Self { sender: Sender::new(Exchange::new(address, options)) })
     }
 
-    /// Makes what the first request needs. What is wrong with it, the first request tells. Nothing is sent.
-    pub fn make_ready(&self) {
-        self.sender.make_ready();
-    }
-
     /// Scheme, host and port, as shown in messages.
     pub fn origin(&self) -> String {
         self.sender.address().origin()

@@ -58,13 +58,6 @@ impl Courier {
         Self { handle, _end: end }
     }
 
-    /// Makes there what the first request needs beside whatever else goes on: reading the system's certificates takes some
-    /// milliseconds. Nothing is sent.
-    pub fn make_ready(&self, client: &Arc<Client>) {
-        let client = Arc::clone(client);
-        self.handle.spawn(async move { client.make_ready() });
-    }
-
     /// Asks something there, and waits for the answer. `None`: the thread is gone.
     pub async fn ask<T: Send + 'static>(&self, question: impl Future<Output = T> + Send + 'static) -> Option<T> {
         self.handle.spawn(question).await.ok()

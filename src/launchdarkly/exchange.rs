@@ -85,18 +85,10 @@ impl Exchange {
         &self.address
     }
 
-    /// Makes the transport, if it is not there yet.
-    pub(super) fn make_ready(&self) {
-        let _ = self.http();
-    }
-
-    fn http(&self) -> Result<&reqwest::Client, &ApiError> {
-        self.http.get_or_init(|| self.build()).as_ref()
-    }
-
     /// Sends a request and reads the answer, of up to `limit` bytes, within the deadline.
     pub(super) async fn run(&self, method: Method, url: Url, body: &Body, limit: usize) -> Result<Answer, Fault> {
-        let http = self.http().map_err(|error| Fault::Configuration(error.clone()))?;
+        let http =
+            self.http.get_or_init(|| self.build()).as_ref().map_err(|error| Fault::Configuration(error.clone()))?;
         let mut request = http.request(method, url);
         request = match body {
             Body::None => request,

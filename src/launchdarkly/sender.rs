@@ -121,11 +121,6 @@ impl Sender {
         self.exchange.address()
     }
 
-    /// Makes what the first exchange needs.
-    pub fn make_ready(&self) {
-        self.exchange.make_ready();
-    }
-
     /// Asks once whose token it is, whatever the pace: see [`crate::launchdarkly::Client::reachable`].
     pub async fn knock(&self, url: Url) -> Result<Reach, ApiError> {
         let sent = self.now();

@@ -95,9 +95,7 @@ pub async fn carry_out(
     let mut run = Run { means, stopped: None, failing: 0, row: None, looked_at: means.seen_at };
     let mut rest = decided.into_iter();
     let mut ahead: VecDeque<Group> = VecDeque::new();
-    run.make_ready(&mut rest, &mut ahead, files).await;
-    run.begin(&mut ahead).await;
-    for _ in 1..AHEAD {
+    for _ in 0..AHEAD {
         run.make_ready(&mut rest, &mut ahead, files).await;
     }
     while let Some(mut group) = ahead.pop_front() {
@@ -239,15 +237,6 @@ impl Run<'_> {
             self.begin_row(group, place, ahead).await?;
         }
         None
-    }
-
-    /// Begins with what is ready.
-    async fn begin(&mut self, ahead: &mut VecDeque<Group>) {
-        if let (Some(mut first), None) = (ahead.pop_front(), &self.stopped) {
-            // What is too old is read again flag by flag.
-            let _ = self.begin_row(&mut first, 0, ahead).await;
-            ahead.push_front(first);
-        }
     }
 
     /// Sends everything that is ready, from `place` of `group` on. `None` where it is too old for that.

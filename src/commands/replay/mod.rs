@@ -111,35 +111,24 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let playback = overview::playback(context)?;
     // A rehearsal writes nothing, so it may run beside a replay.
     let guard = if arguments.dry_run { None } else { Some(playback.lock_for_replay()?) };
-    let waits = Arc::new(Waits::default());
-    let courier = Courier::start();
-    let client = remote::client(context, Patience::REPLAY, Some(remote::observer(&waits))).map(Arc::new);
-    if let Ok(client) = &client {
-        courier.make_ready(client);
-    }
-    let looking = async {
-        let surroundings = Surroundings::look(context).await?;
-        let seen_at = Instant::now();
-        let ahead = overview::look_ahead(context, &surroundings, &scope).await;
-        Ok::<_, Failure>((surroundings, seen_at, ahead))
-    };
-    let (loaded, looked) = futures_util::join!(overview::load(&playback), looking);
-    let (loaded, (surroundings, seen_at, ahead)) = (loaded?, looked?);
+    let loaded = playback.load_waiting()?;
+    let surroundings = Surroundings::look(context).await?;
+    let seen_at = Instant::now();
+    let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let surroundings = &surroundings;
-    let views = overview::look_on(ahead, context, surroundings, &loaded, &scope).await;
-    let (arguments, views, loaded) = (&arguments, &views, &loaded);
-    let run = Run { arguments, context, surroundings, views, seen_at, loaded, client, courier };
-    let owed = owed::owed(views);
+    let run = Run { arguments: &arguments, context, surroundings, views: &views, seen_at, loaded: &loaded };
+    let owed = owed::owed(&views);
+    let waits = Arc::new(Waits::default());
     let mut report = match &guard {
         Some(guard) => {
             let mut files = Files::new(&playback, guard);
-            let mut report = waits.shown(context.output, run.replay(owed, &mut files)).await?;
-            let (moved, failed) = files.sweep(loaded);
+            let mut report = waits.shown(context.output, run.replay(owed, &waits, &mut files)).await?;
+            let (moved, failed) = files.sweep(&loaded);
             report.moved = moved;
             report.problems.extend(failed.into_iter().map(|error| Problem::of("a change", error.into())));
             report
         }
-        None => waits.shown(context.output, run.rehearse(owed)).await?,
+        None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
     report.problems.extend(run.problems());
     if context.output.wants_json() {
@@ -162,25 +151,23 @@ struct Run<'r> {
     views: &'r [EnvironmentView<'r>],
     seen_at: Instant,
     loaded: &'r Loaded,
-    /// The connection to LaunchDarkly, or why there can be none, which matters only where it has to be asked.
-    client: Result<Arc<Client>, Failure>,
-    courier: Courier,
 }
 
 impl Run<'_> {
-    async fn replay(&self, owed: Owed, files: &mut Files<'_>) -> Result<Report, Failure> {
-        let client = self.client(&owed)?;
+    async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
+        let client = self.client(&owed, waits)?.map(Arc::new);
+        let courier = client.as_ref().map(|_| Courier::start());
         let read_at = Instant::now();
         let Owed { owed, replayed, leftovers, strays, undone } = owed;
         let stores = &self.surroundings.stores;
         let mut done = Vec::new();
-        let (mut strays, evidence) = match client {
-            Some(client) => {
+        let (mut strays, evidence) = match client.as_ref().zip(courier.as_ref()) {
+            Some((client, courier)) => {
                 let left = leftovers.iter().map(|(matter, _)| matter);
                 let all = owed.iter().chain(&replayed).chain(left);
                 let subjects: Vec<Subject> = all.map(|matter| matter.subject.clone()).collect();
                 let (items, evidence) = futures_util::join!(
-                    self.read(client, owed),
+                    self.read(client, courier, owed),
                     Evidence::open(self.context, self.surroundings, self.views, &subjects)
                 );
                 // Colleagues' changes are adopted only once LaunchDarkly has answered: a replay that comes too early leaves
@@ -188,12 +175,12 @@ impl Run<'_> {
                 let items = items?;
                 self.prepare(files, items.iter().map(|item| &item.matter), &leftovers)?;
                 self.show(&items);
-                let strays = strays::find_out(strays, Some(client), self.arguments, self.context).await;
+                let strays = strays::find_out(strays, Some(client.as_ref()), self.arguments, self.context).await;
                 let decided = decide::decide(items, self.arguments, self.context).await?;
                 strays::note(&strays, self.loaded, files)?;
                 let means = Means {
                     client,
-                    courier: &self.courier,
+                    courier,
                     stores,
                     evidence: &evidence,
                     options: self.options(),
@@ -247,12 +234,12 @@ impl Run<'_> {
         settling::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
     }
 
-    async fn rehearse(&self, owed: Owed) -> Result<Report, Failure> {
-        let client = self.client(&owed)?;
-        let strays = strays::find_out(owed.strays, client.map(Arc::as_ref), self.arguments, self.context).await;
+    async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {
+        let client = self.client(&owed, waits)?.map(Arc::new);
+        let strays = strays::find_out(owed.strays, client.as_deref(), self.arguments, self.context).await;
         let mut done = Vec::new();
-        if let Some(client) = client {
-            let items = self.read(client, owed.owed).await?;
+        if let Some(client) = &client {
+            let items = self.read(client, &Courier::start(), owed.owed).await?;
             self.show(&items);
             let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context).await?;
             done = carrying_out::rehearse(&decided, client, self.options()).await;
@@ -265,20 +252,20 @@ impl Run<'_> {
     }
 
     /// The connection to LaunchDarkly, where it has to be asked.
-    fn client(&self, owed: &Owed) -> Result<Option<&Arc<Client>>, Failure> {
+    fn client(&self, owed: &Owed, waits: &Arc<Waits>) -> Result<Option<Client>, Failure> {
         if owed.owed.is_empty() && !strays::need_launchdarkly(&owed.strays) {
             return Ok(None);
         }
-        self.client.as_ref().map(Some).map_err(|failure| {
+        let observer = remote::observer(waits);
+        remote::client(self.context, Patience::REPLAY, Some(observer)).map(Some).map_err(|failure| {
             let names: Vec<String> = owed.owed.iter().map(|matter| matter.subject.1.to_string()).collect();
-            let failure = failure.clone();
             if names.is_empty() { failure } else { failure.cause(format!("owed: {}", list_some(&names, NAMES_MAX))) }
         })
     }
 
-    async fn read(&self, client: &Arc<Client>, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
+    async fn read(&self, client: &Arc<Client>, courier: &Courier, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
         let _progress = Progress::start(self.context.output, "reading from LaunchDarkly");
-        remote::read(client, &self.courier, matters).await
+        remote::read(client, courier, matters).await
     }
 
     fn show(&self, items: &[Item]) {

@@ -159,8 +159,11 @@ pub(super) async fn ground(context: &Context<'_>, until: Instant) -> Result<Grou
     Ok(Ground { surroundings: Surroundings { stores, prefixes, fleet: fleet?, configurations }, loaded, notes })
 }
 
+/// A disk can hang as a network can, so it is read aside.
 async fn load(context: &Context<'_>) -> Result<Loaded, Failure> {
-    overview::load(&overview::playback(context)?).await
+    let playback = overview::playback(context)?;
+    let loaded = tokio::task::spawn_blocking(move || playback.load_waiting()).await;
+    loaded.map_err(|error| Failure::new(crate::error::Kind::Other, error.to_string()))?.map_err(Failure::from)
 }
 
 /// The environments, and after them what needs to know them.
