@@ -6,6 +6,7 @@ pub mod commands;
 pub mod drill;
 pub mod error;
 pub mod flag;
+pub mod guard;
 pub mod launchdarkly;
 pub mod playback;
 pub mod relay;
@@ -99,7 +100,12 @@ fn execute(cli: Cli, process: Process, output: &Output) -> Result<ExitCode, Fail
     }
     let prompter = Prompter::new(output, settings.yes, settings.no_input);
     let context = Context { settings: &settings, typed: &global, output, prompter };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut runtime = if commands::serves(&command) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, "the runtime did not start").cause(error.to_string()))?;

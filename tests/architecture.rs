@@ -16,7 +16,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Who may import what: a folder or file of `src/`, and the paths that it may name besides its own. What is not listed
 /// here may not import anything.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("flag", &[]),
     ("change", &["flag"]),
     ("playback", &["flag", "change"]),
@@ -24,10 +24,14 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("launchdarkly", &["flag", "change", "ui::secret"]),
     ("relay", &["flag", "change", "ui::secret"]),
     ("drill", &["flag", "change", "playback", "store", "launchdarkly", "relay"]),
+    ("guard", &["flag", "change", "playback", "store", "launchdarkly", "relay", "ui::secret"]),
     ("ui", &[]),
     ("settings", &["flag::key", "change::id", "ui"]),
-    ("error", &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "settings", "ui"]),
-    ("commands", &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "settings", "ui", "error"]),
+    ("error", &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "guard", "settings", "ui"]),
+    (
+        "commands",
+        &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "guard", "settings", "ui", "error"],
+    ),
     ("lib", &["commands", "settings", "ui", "error"]),
     ("main", &[]),
 ];

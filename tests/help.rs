@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::support::rc::Rc;
 
 /// The verbs that are shown, in the order of the help.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "update",
     "replay",
     "verify",
@@ -18,7 +18,9 @@ const VERBS: [&str; 13] = [
     "log",
     "undo",
     "doctor",
+    "guard",
     "drill",
+    "relay",
     "completions",
     "man",
     "help",
@@ -36,7 +38,8 @@ fn page<'l>(lines: impl IntoIterator<Item = &'l str>) -> String {
 
 #[test]
 fn all_help() {
-    let lines: Vec<String> = VERBS.iter().map(|verb| format!("{verb} --help")).collect();
+    let deeper = ["relay config"];
+    let lines: Vec<String> = VERBS.iter().chain(&deeper).map(|verb| format!("{verb} --help")).collect();
     insta::assert_snapshot!(page(["-h", "--help"].into_iter().chain(lines.iter().map(String::as_str))));
 }
 
@@ -129,7 +132,7 @@ fn manual_pages() {
     Rc::new().line("man").run().code(0).out(".TH rc 1").out("replay");
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("man1");
-    Rc::new().args(["man", "--out"]).args([&out]).run().code(0).err("14 pages written");
+    Rc::new().args(["man", "--out"]).args([&out]).run().code(0).err(&format!("{} pages written", VERBS.len() + 1));
     let pages = std::fs::read_dir(&out).unwrap().count();
     assert_eq!(pages, VERBS.len() + 1);
     let update = std::fs::read_to_string(out.join("rc-update.1")).unwrap();

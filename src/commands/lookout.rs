@@ -10,8 +10,12 @@ use futures_util::future::join_all;
 use crate::change::recorded::Write;
 use crate::change::target::Target;
 use crate::commands::Context;
+use crate::commands::guards::Guards;
+use crate::commands::guards::Link;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
+use crate::commands::relays::Fleet;
+use crate::commands::sighting::Guarded;
 use crate::commands::sighting::Sighting;
 use crate::commands::targets::Chosen;
 use crate::error::Failure;
@@ -41,16 +45,18 @@ pub struct Lookout<'f> {
     before: &'f Before<'f>,
     client: &'f RelayClient,
     watch: Option<Watch>,
+    /// Whether it hangs on a guard.
+    link: Link,
 }
 
 impl<'f> Lookout<'f> {
     /// Opens a connection where the SDK key is known, and returns at once.
-    pub fn open(client: &'f RelayClient, before: &'f Before<'f>, flags: &[FlagKey]) -> Self {
+    pub fn open(client: &'f RelayClient, before: &'f Before<'f>, link: Link, flags: &[FlagKey]) -> Self {
         let watch = before.key.as_ref().filter(|_| before.relay.status.is_ok()).map(|key| {
             let flags = &flags[..flags.len().min(FLAGS_MAX)];
             Watch::open(client, &before.relay.address, key, before.filter.as_deref(), flags)
         });
-        Self { before, client, watch }
+        Self { before, client, watch, link }
     }
 
     /// Waits until `until` for the connection to stand.
@@ -64,12 +70,21 @@ impl<'f> Lookout<'f> {
     pub async fn sighting(&self, flag: &FlagKey, write: &Write, since: Instant) -> Sighting {
         let status = self.before.relay.status.as_ref().ok();
         let major_version = status.and_then(crate::relay::status::RelayStatus::major_version);
+        let proof = self.proof(flag, write, since, major_version).await;
+        // Relays do not watch stores: where one broadcast the edit, it got it from a guard.
+        let is_broadcast = matches!(proof, Proof::SawIt { .. });
+        let guarded = match &self.link {
+            Link::NoGuard => Guarded::NoGuard,
+            Link::On(_) => Guarded::Held,
+            Link::NotOn | Link::NotKnown if is_broadcast => Guarded::Held,
+            Link::NotOn => Guarded::NotOn,
+            Link::NotKnown => Guarded::NotKnown,
+        };
         let on_return = status.zip(self.before.environment).map(|(status, environment)| {
             let mode = judgement::mode(status, self.before.configuration);
-            judgement::on_return(environment, major_version, mode, false)
+            judgement::on_return(environment, major_version, mode, guarded == Guarded::Held)
         });
-        let proof = self.proof(flag, write, since, major_version).await;
-        Sighting { relay: self.before.relay.address.label().to_owned(), proof, on_return }
+        Sighting { relay: self.before.relay.address.label().to_owned(), proof, on_return, guarded }
     }
 
     async fn proof(&self, flag: &FlagKey, write: &Write, since: Instant, major_version: Option<u64>) -> Proof {
@@ -134,14 +149,47 @@ pub fn relays_before<'f>(
 pub fn open<'f>(
     client: Option<&'f RelayClient>,
     before: &'f BTreeMap<Target, Vec<Before<'f>>>,
+    guards: &Guards,
     flags_of: impl Fn(&Target) -> Vec<FlagKey>,
 ) -> Lookouts<'f> {
     let Some(client) = client else { return BTreeMap::new() };
     let open = |(target, before): (&'f Target, &'f Vec<Before<'f>>)| {
         let flags = flags_of(target);
-        (target, before.iter().map(|before| Lookout::open(client, before, &flags)).collect())
+        let links = guards.links(target, before);
+        let open = |(before, link): (&'f Before<'f>, Link)| Lookout::open(client, before, link, &flags);
+        (target, before.iter().zip(links).map(open).collect())
     };
     before.iter().map(open).collect()
+}
+
+/// The relays that say they are connected to LaunchDarkly, and are not known to mean a guard by that: those that hang on
+/// none, and those of which that is not known.
+pub fn unguarded<'f>(fleet: &'f Fleet, lookouts: &Lookouts<'_>) -> Unguarded<'f> {
+    let mut unguarded = Unguarded::default();
+    for relay in &fleet.relays {
+        let environments = relay.status.as_ref().map(|status| status.environments.as_slice()).unwrap_or_default();
+        if environments.iter().all(|entry| judgement::cut_off(entry).is_some()) {
+            continue;
+        }
+        let label = relay.address.label();
+        let of_it = lookouts.values().flatten().filter(|lookout| lookout.before.relay.address.label() == label);
+        let links: Vec<&Link> = of_it.map(|lookout| &lookout.link).collect();
+        if links.is_empty() || links.iter().any(|link| !link.may_be_on()) {
+            unguarded.connected.push(label);
+        } else if links.iter().any(|link| !link.is_on()) {
+            unguarded.not_known.push(label);
+        }
+    }
+    unguarded
+}
+
+/// Relays by label, by what their being connected means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unguarded<'f> {
+    /// They hear from LaunchDarkly.
+    pub connected: Vec<&'f str>,
+    /// They hear from LaunchDarkly, or from a guard.
+    pub not_known: Vec<&'f str>,
 }
 
 /// Waits for all connections at once, at most [`READY_WITHIN`] from `started`.

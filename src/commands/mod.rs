@@ -5,6 +5,8 @@ pub mod completions;
 pub mod doctor;
 pub mod drill;
 pub mod flags;
+pub mod guard;
+pub mod guards;
 pub mod help;
 pub mod log;
 pub mod lookout;
@@ -12,7 +14,7 @@ pub mod man;
 pub mod motive;
 pub mod overview;
 pub mod place;
-pub mod relay_config;
+pub mod relay;
 pub mod relays;
 pub mod replay;
 pub mod show;
@@ -68,12 +70,14 @@ pub enum Command {
     Log(log::Arguments),
     Undo(undo::Arguments),
     Doctor(doctor::Arguments),
+    Guard(guard::Arguments),
     Drill(drill::Arguments),
+    Relay(relay::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
     Help(help::Arguments),
     #[command(hide = true)]
-    GenerateRelayConfig(relay_config::Arguments),
+    GenerateRelayConfig(relay::config::Arguments),
 }
 
 /// What a command is given besides its own arguments.
@@ -101,9 +105,13 @@ pub fn without_settings(command: &Command, output: &Output) -> Option<Result<Exi
         Command::Man(arguments) => Some(man::run(arguments, output)),
         Command::Help(arguments) => Some(help::run(arguments, output)),
         Command::Drill(arguments) => Some(drill::run_alone(arguments, output)),
-        Command::GenerateRelayConfig(arguments) => Some(relay_config::run(arguments)),
         _ => None,
     }
+}
+
+/// Whether a command serves many at a time, and so wants all processors.
+pub fn serves(command: &Command) -> bool {
+    matches!(command, Command::Guard(_))
 }
 
 /// Runs a command.
@@ -121,11 +129,13 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Log(arguments) => log::run(arguments, context).await,
         Command::Undo(arguments) => undo::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(arguments, context).await,
+        Command::Guard(arguments) => guard::run(arguments, context).await,
         Command::Drill(arguments) => drill::run(&arguments, context.output).await,
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),
         Command::Help(arguments) => help::run(&arguments, context.output),
-        Command::GenerateRelayConfig(arguments) => relay_config::run(&arguments),
+        Command::Relay(arguments) => relay::run(&arguments, context).await,
+        Command::GenerateRelayConfig(arguments) => relay::config::run(&arguments, context).await,
     }
 }
 

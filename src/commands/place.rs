@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use crate::change::target::Target;
 use crate::commands::Context;
+use crate::commands::guards::Guards;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
 use crate::commands::stores;
@@ -52,18 +53,19 @@ impl Surroundings {
     /// # Errors
     /// Where no store is configured, or a setting, address or relay configuration cannot be meant.
     pub async fn look(context: &Context<'_>) -> Result<Self, Failure> {
-        Ok(Self::look_ahead(context, &BTreeMap::new()).await?.0)
+        let (surroundings, ..) = Self::look_ahead(context, &BTreeMap::new()).await?;
+        Ok(surroundings)
     }
 
-    /// Looks around, and at the same time at what is wanted, in the place where it probably is: what comes of that may be
-    /// used where the place turns out to be the right one.
+    /// Looks around, and at the same time at what is wanted, in the place where it probably is, and at the guards there: what
+    /// comes of that may be used where the place turns out to be the right one.
     ///
     /// # Errors
     /// As [`Surroundings::look`].
     pub async fn look_ahead(
         context: &Context<'_>,
         wanted: &BTreeMap<Environment, Vec<FlagKey>>,
-    ) -> Result<(Self, Ahead), Failure> {
+    ) -> Result<(Self, Ahead, Guards), Failure> {
         let stores = stores::open(context.settings)?;
         let configurations = Configurations::read(context.settings).await?;
         let probable: Vec<(String, &[FlagKey])> = wanted
@@ -77,9 +79,17 @@ impl Surroundings {
                 (target, store.read(prefix, flags).await)
             })
         });
-        let (prefixes, fleet, ahead) =
-            futures_util::join!(survey::prefixes(&stores, &expected), Fleet::look(context.settings), join_all(ahead));
-        Ok((Self { stores, prefixes, fleet: fleet?, configurations }, ahead.into_iter().collect()))
+        let beside = stores.iter().filter(|store| store.has_prefixes()).flat_map(|store| {
+            let target = |prefix: &String| Target { store: store.label().to_owned(), prefix: prefix.clone() };
+            expected.iter().map(target).collect::<Vec<_>>()
+        });
+        let (prefixes, fleet, ahead, guards) = futures_util::join!(
+            survey::prefixes(&stores, &expected),
+            Fleet::look(context.settings),
+            join_all(ahead),
+            Guards::look(&stores, beside)
+        );
+        Ok((Self { stores, prefixes, fleet: fleet?, configurations }, ahead.into_iter().collect(), guards))
     }
 
     /// The targets of an environment.

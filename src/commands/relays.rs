@@ -8,6 +8,7 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use crate::change::target::Target;
+use crate::commands::guards::RelayFacts;
 use crate::commands::targets::Chosen;
 use crate::commands::targets::Claim;
 use crate::error::Failure;
@@ -66,6 +67,18 @@ pub struct Before<'f> {
     pub configuration: Option<&'f RelayConfiguration>,
 }
 
+impl Before<'_> {
+    /// What is known of it, for finding out whether it hangs on a guard. `relays` stand before the target.
+    pub fn facts(&self, relays: usize) -> RelayFacts<'_> {
+        RelayFacts {
+            key: self.key.as_ref(),
+            configuration: self.configuration,
+            address: self.relay.status.as_ref().ok().and_then(|status| status.from),
+            relays,
+        }
+    }
+}
+
 impl Configurations {
     /// Reads the configuration files and the relay's variables that the settings name.
     ///
@@ -120,16 +133,20 @@ impl Configurations {
         claims
     }
 
-    /// The environment's SDK key, by its section or by the prefix of a target.
-    fn key_of(&self, environment: &Environment, prefix: &str) -> Option<SdkKey> {
+    /// The SDK key of the environment that is kept under a prefix.
+    pub fn key_at(&self, prefix: &str) -> Option<SdkKey> {
         let with_prefix = |configuration: &RelayConfiguration| {
             let sections = &configuration.environments;
             let found =
                 sections.iter().find(|section| configuration.copies(section).iter().any(|copy| copy.prefix == prefix));
             found.and_then(|section| section.sdk_key.clone())
         };
-        let by_prefix = self.all.iter().find_map(with_prefix);
-        by_prefix.or_else(|| {
+        self.all.iter().find_map(with_prefix)
+    }
+
+    /// The environment's SDK key, by the prefix of a target or by its section.
+    fn key_of(&self, environment: &Environment, prefix: &str) -> Option<SdkKey> {
+        self.key_at(prefix).or_else(|| {
             let mut sections = self.all.iter().flat_map(|configuration| best_matches(configuration, environment));
             sections.find_map(|section| section.sdk_key.clone())
         })

@@ -13,6 +13,7 @@ use crate::relay::verdict::Proof;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
+use crate::ui::output::NOTICE;
 use crate::ui::output::paint;
 use crate::ui::time;
 
@@ -25,6 +26,34 @@ pub struct Sighting {
     pub proof: Proof,
     /// What LaunchDarkly's return does to it; `None` where the relay's status is not known.
     pub on_return: Option<OnReturn>,
+    /// Whether a guard holds it there.
+    pub guarded: Guarded,
+}
+
+/// Whether a guard holds an edit behind a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarded {
+    /// There is none.
+    NoGuard,
+    /// One does.
+    Held,
+    /// There is one, and the relay is not on it.
+    NotOn,
+    /// There is one; whether the relay is on it is not known.
+    NotKnown,
+}
+
+impl Guarded {
+    /// In words, in one cell; nothing where there is no guard.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Guarded::NoGuard => "",
+            Guarded::Held => "held by a guard",
+            Guarded::NotOn => "a guard is there, but this relay is not on it",
+            Guarded::NotKnown => "a guard is there; whether this relay is on it is not known",
+        }
+    }
 }
 
 /// How a sighting is told to programs.
@@ -40,6 +69,8 @@ pub struct SightingJson {
     /// Why, where there is more to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// `no-guard`, `held`, `not-on`, `not-known`.
+    pub guard: Guarded,
 }
 
 impl From<&Sighting> for SightingJson {
@@ -52,7 +83,7 @@ impl From<&Sighting> for SightingJson {
             Proof::NotAtAll { why } => ("not-at-all", None, Some(why.to_string())),
             Proof::Unknown { why } => ("unknown", None, Some(why.clone())),
         };
-        Self { relay: sighting.relay.clone(), proof, milliseconds, why }
+        Self { relay: sighting.relay.clone(), proof, milliseconds, why, guard: sighting.guarded }
     }
 }
 
@@ -88,6 +119,21 @@ pub fn in_words(sightings: &[Sighting], write: &Write) -> String {
         if several { format!("{}: {told}", sighting.relay) } else { told }
     };
     sightings.iter().map(tell).collect::<Vec<_>>().join("; ")
+}
+
+/// What guards do behind the relays before a target, in one cell.
+pub fn guarded_in_words(sightings: &[Sighting]) -> String {
+    let told = |sighting: &Sighting| {
+        let words = sighting.guarded.in_words();
+        let style = if sighting.guarded == Guarded::Held { GOOD } else { NOTICE };
+        (!words.is_empty()).then(|| paint(style, words))
+    };
+    let first = sightings.first().map(|sighting| sighting.guarded);
+    if sightings.iter().all(|sighting| Some(sighting.guarded) == first) {
+        return sightings.first().and_then(told).unwrap_or_default();
+    }
+    let one = |sighting: &Sighting| Some(format!("{}: {}", sighting.relay, told(sighting)?));
+    sightings.iter().filter_map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// `on`, `off`, or the value that everybody gets.

@@ -5,6 +5,7 @@ use crate::flag::json::Json;
 use crate::flag::model;
 use crate::flag::model::FLAG;
 use crate::flag::model::Field;
+use crate::flag::model::SEGMENT;
 use crate::flag::model::Shape;
 use crate::flag::record::Record;
 
@@ -34,6 +35,14 @@ pub fn readable(record: &Record) -> Result<(), Unreadable> {
         Some(verdict) => verdict,
         None => readable_tree(&record.tree()?),
     }
+}
+
+/// The same for the record of a segment, which the relay reads beside the flags.
+///
+/// # Errors
+/// The first thing that the relay's reader would not read.
+pub fn readable_segment(record: &Record) -> Result<(), Unreadable> {
+    check(&SEGMENT, &record.tree()?)
 }
 
 /// The record with some top-level values replaced or added, as [`Record::with`] does it, if every reader would accept the
@@ -187,6 +196,31 @@ mod tests {
             r#"{"key":"$deleted","deleted":true,"version":7}"#,
         ] {
             assert_eq!(problem(text), "none", "{text}");
+        }
+    }
+
+    #[test]
+    fn segments_are_read_as_go_reads_them() {
+        let verdict = |text: &str| match readable_segment(&Record::parse(text.as_bytes()).unwrap()) {
+            Ok(()) => "none".to_owned(),
+            Err(unreadable) => unreadable.to_string(),
+        };
+        for text in [
+            r#"{"key":"a","included":null,"includedContexts":[{"contextKind":"org","values":["x"]}],"rules":[{"id":"r","weight":null,"bucketBy":null,"clauses":[]}],"unbounded":true,"generation":null,"version":1.5}"#,
+            r#"{"on":"this is no flag","key":"$deleted","deleted":true,"version":7}"#,
+        ] {
+            assert_eq!(verdict(text), "none", "{text}");
+        }
+        for (text, expected) in [
+            (r#"{"included":[1]}"#, r#""included[0]" is the number 1, not a text"#),
+            (r#"{"rules":[{"weight":"1"}]}"#, r#""rules[0].weight" is the text "1", not a number or null"#),
+            (
+                r#"{"excludedContexts":[{"values":{}}]}"#,
+                r#""excludedContexts[0].values" is an object, not a list or null"#,
+            ),
+            (r#"{"version":null}"#, r#""version" is null, not a number"#),
+        ] {
+            assert_eq!(verdict(text), expected, "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ pub mod aspect;
 pub mod check;
 pub mod configuration;
 pub mod instruction;
-mod json;
+pub(crate) mod json;
 pub mod key;
 mod model;
 pub mod patch;

@@ -1,5 +1,5 @@
-//! The flag model as a table: which properties a flag record has, and of which type LaunchDarkly's Go reader takes
-//! them. The one source for `check` (would it be read?) and for `Record::same_value` (does it mean the same?).
+//! The flag model as a table: which properties a flag record has (and a segment's), and of which type LaunchDarkly's Go
+//! reader takes them. The one source for `check` (would it be read?) and for `Record::same_value` (does it mean the same?).
 //! Rules: go-server-sdk-evaluation v3, `ldmodel/model_unmarshal.go` and `model_marshal.go`, with go-jsonstream v3.
 
 use crate::flag::json::Json;
@@ -79,6 +79,32 @@ pub(crate) const FLAG: Shape = object(&[
     ("excludeFromSummaries", Shape::Bool),
     ("samplingRatio", Shape::WholeIfThere),
     ("migration", Shape::ObjectIfThere(&[("checkRatio", Shape::WholeIfThere)])),
+]);
+
+/// A whole segment record.
+pub(crate) const SEGMENT: Shape = object(&[
+    ("key", Shape::Text),
+    ("version", Shape::Whole),
+    ("generation", Shape::WholeOrNull),
+    ("deleted", Shape::Bool),
+    ("included", list(&Shape::Text)),
+    ("excluded", list(&Shape::Text)),
+    ("includedContexts", list(&SEGMENT_TARGET)),
+    ("excludedContexts", list(&SEGMENT_TARGET)),
+    ("rules", list(&SEGMENT_RULE)),
+    ("salt", Shape::Text),
+    ("unbounded", Shape::Bool),
+    ("unboundedContextKind", Shape::Text),
+]);
+
+const SEGMENT_TARGET: Shape = object(&[("contextKind", Shape::Text), ("values", list(&Shape::Text))]);
+
+const SEGMENT_RULE: Shape = object(&[
+    ("id", Shape::Text),
+    ("clauses", list(&CLAUSE)),
+    ("weight", Shape::WholeOrNull),
+    ("bucketBy", Shape::TextOrNull),
+    ("rolloutContextKind", Shape::Text),
 ]);
 
 const AVAILABILITY: &str = "clientSideAvailability";

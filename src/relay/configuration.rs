@@ -166,6 +166,13 @@ impl RelayConfiguration {
         settings.finish(name)
     }
 
+    /// The host and the port of the stream that the relay is told to use; `None` where that is LaunchDarkly's own.
+    pub fn stream_host(&self) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(self.stream_uri.as_ref()?).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    }
+
     /// Reads the relay's environment variables (`LD_ENV_*` and so on) among `variables`; all others are passed over.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! Facts about the relay come from its sources (v8.10.1) and are collected in launchdarkly.md 7.1, 8 and 9.
 
 pub mod address;
+pub mod advice;
 pub mod cache_time;
 pub mod client;
 pub mod configuration;

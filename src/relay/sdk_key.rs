@@ -1,5 +1,5 @@
 //! An SDK key: the secret with which LaunchDarkly, or a relay in its place, lets a server-side SDK in. Nothing here prints
-//! it; it leaves this value only for the `Authorization` header of a request to a relay or to LaunchDarkly.
+//! it; it leaves this value only for the `Authorization` header of a request to a relay or to LaunchDarkly, and for digests.
 
 use std::fmt;
 
@@ -39,6 +39,11 @@ impl SdkKey {
     /// The key itself, for the one header that carries it to LaunchDarkly.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The key itself: for a digest, or for comparing it with one that a relay presents.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     pub(super) fn header(&self) -> Option<HeaderValue> {

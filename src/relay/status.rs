@@ -1,6 +1,8 @@
 //! What a relay says of itself on `GET /status`, which asks for no key. Every field may be absent and unknown ones are
 //! passed over: older relays say less, newer ones more (launchdarkly.md 8.1).
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use serde_json::Map;
@@ -114,6 +116,8 @@ pub struct RelayStatus {
     pub auto_config: Option<ConnectionState>,
     /// In the order the relay gave them.
     pub environments: Vec<EnvironmentStatus>,
+    /// The address that answered, where one was asked.
+    pub from: Option<IpAddr>,
 }
 
 impl RelayClient {
@@ -127,12 +131,14 @@ impl RelayClient {
         if response.status() != reqwest::StatusCode::OK {
             return Err(refused(relay, response.status()));
         }
+        let from = response.remote_addr().map(|address| address.ip());
         let bytes = self.body(relay, response, STATUS_LENGTH_MAX).await?;
-        RelayStatus::parse(&bytes).map_err(|problem| RelayError::NotUnderstood {
+        let status = RelayStatus::parse(&bytes).map_err(|problem| RelayError::NotUnderstood {
             relay: relay.label().to_owned(),
             expected: "a relay's status",
             problem,
-        })
+        })?;
+        Ok(RelayStatus { from, ..status })
     }
 }
 
@@ -154,6 +160,7 @@ impl RelayStatus {
             healthy: text(document, "status").is_some_and(|word| word == "healthy"),
             auto_config: object(document, "autoConfigStatus").map(state),
             environments: environments.into_iter().flatten().map(|(key, value)| environment(key, value)).collect(),
+            from: None,
         })
     }
 

@@ -6,6 +6,7 @@ pub mod address;
 pub mod arguments;
 mod dot_env;
 pub mod file;
+pub mod guard;
 pub mod home;
 pub mod layers;
 pub mod process;
@@ -21,6 +22,8 @@ pub use address::RelaySetting;
 pub use address::StoreSetting;
 pub use arguments::GlobalArguments;
 pub use file::EnvironmentSetting;
+pub use guard::GuardSettings;
+pub use guard::LogForm;
 pub use home::Home;
 pub use process::Process;
 
@@ -177,6 +180,8 @@ pub struct Settings {
     pub relay_variables: BTreeMap<String, Secret>,
     /// How LaunchDarkly is reached.
     pub launchdarkly: LaunchDarklySettings,
+    /// How a guard runs, where its options do not say.
+    pub guard: GuardSettings,
     /// The project, typed or by default.
     pub project: Option<ProjectKey>,
     /// The environment, typed or by default.
@@ -247,6 +252,7 @@ impl Settings {
             relay_config: paths(&layers, &table::RC_RELAY_CONFIG)?,
             relay_variables: relay_variables(&layers),
             launchdarkly: launchdarkly(&layers)?,
+            guard: guard::read(&layers, home.as_ref().map_or(&process.folder, |home| &home.folder))?,
             project: key(&layers, &table::RC_PROJECT)?,
             environment: key(&layers, &table::RC_ENVIRONMENT)?,
             prefix: prefix(&layers)?,

@@ -72,6 +72,8 @@ settings! {
         "LaunchDarkly's REST API; plain http only to this machine" }
     LD_SDK_URL { flag: None, key: Some("ld_sdk_url"), default: "[the one beside LD_API_URL, where that is LaunchDarkly's own]", secret: false,
         "where LaunchDarkly's SDKs poll; rc replay asks there, with the SDK key, whether they get what it sent; plain http only to this machine" }
+    LD_STREAM_URL { flag: None, key: Some("ld_stream_url"), default: "https://stream.launchdarkly.com", secret: false,
+        "LaunchDarkly's stream, for the guard; plain http only to this machine" }
     RC_PROJECT { flag: Some("project"), key: Some("default_project"), default: "", secret: false,
         "key of the LaunchDarkly project" }
     RC_ENVIRONMENT { flag: Some("environment"), key: Some("default_environment"), default: "", secret: false,
@@ -90,6 +92,20 @@ settings! {
         "how long to wait for a store or a relay, name resolution included" }
     RC_API_TIMEOUT { flag: Some("api-timeout"), key: Some("api_timeout"), default: "10s", secret: false,
         "how long to wait for each answer of LaunchDarkly's API" }
+    RC_LISTEN { flag: Some("listen"), key: Some("listen"), default: "", secret: false,
+        "where the guard is asked by relays, such as 127.0.0.1:8031: their streamUri" }
+    RC_ADMIN { flag: Some("admin"), key: Some("admin"), default: "", secret: false,
+        "where the guard answers /status and /metrics, such as 127.0.0.1:8032" }
+    RC_STATE { flag: Some("state"), key: Some("state"), default: "guard", secret: false,
+        "the guard's folder; by default in the home, or here where there is no home" }
+    RC_GUARD_NAME { flag: Some("guard-name"), key: Some("guard_name"), default: "[host-port]", secret: false,
+        "what the guard is called where it announces itself" }
+    RC_TLS_CERT { flag: Some("tls-cert"), key: Some("tls_cert"), default: "", secret: false,
+        "PEM file with the guard's certificate, where relays speak TLS to it" }
+    RC_TLS_KEY { flag: Some("tls-key"), key: Some("tls_key"), default: "", secret: false,
+        "PEM file with the certificate's key" }
+    RC_LOG { flag: Some("log"), key: Some("log"), default: "text", secret: false,
+        "how the guard tells what happens: text or json" }
     RC_NO_INPUT { flag: Some("no-input"), key: None, default: "false", secret: false,
         "true: never ask, also on a terminal" }
 }

@@ -2,6 +2,9 @@
 //! the override), as LaunchDarkly's `storetest` does for its own stores. It is compiled for tests only; it lies here,
 //! and not under `tests/`, because the proof that a write is on disk ([`Recorded`]) can only be made inside the crate.
 
+#[cfg(test)]
+pub(super) mod following;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -51,6 +54,9 @@ pub(super) trait Fixture: Send + Sync {
     fn own_keys(&self) -> bool {
         true
     }
+
+    /// Puts a segment there, as a relay would.
+    fn put_segment(&self, prefix: &str, segment: &str, record: &str);
 }
 
 /// A record with this version.
@@ -149,6 +155,7 @@ pub(super) async fn conform(fixture: &dyn Fixture) {
     writes_only_where_nothing_is_if_nothing_was_read(fixture).await;
     does_each_write_of_a_batch_for_itself(fixture).await;
     keeps_prefixes_apart(fixture).await;
+    following::conform(fixture).await;
     if fixture.own_keys() {
         refuses_an_override_that_is_another(fixture).await;
         ends_with_marks(fixture).await;

@@ -2,12 +2,14 @@
 //! every kind of store.
 
 use crate::change::override_::Ending;
+use crate::change::override_::Override;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
 
 /// Names and values of the entry, but for the flag: writes of one change that differ in nothing else share an entry.
 /// Empty if the write writes nothing. `what` is `override`, `settled`, `undone`,
-/// `abandoned`, or `record` where only the record is written.
+/// `abandoned`, `record` where only the record is written, or `upstream` where nothing of an override is another but what
+/// is known of LaunchDarkly.
 pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
     if write.after.is_none() && write.override_after == OverrideWrite::Keep {
         return Vec::new();
@@ -15,6 +17,9 @@ pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
     let mut fields = vec![("change", write.change.to_string())];
     match &write.override_after {
         OverrideWrite::Keep => fields.push(("what", "record".to_owned())),
+        OverrideWrite::Put(override_) if is_only_upstream(write, override_) => {
+            fields.extend([("what", "upstream".to_owned()), ("revision", override_.revision.to_string())]);
+        }
         OverrideWrite::Put(override_) => {
             let motive = &override_.motive;
             fields.extend([
@@ -41,4 +46,14 @@ pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
         }
     }
     fields
+}
+
+/// Whether nobody did anything: a guard keeps the override up to date.
+fn is_only_upstream(write: &Write, override_: &Override) -> bool {
+    let before = write.override_before.as_deref().and_then(|text| serde_json::from_str::<Override>(text).ok());
+    write.after.is_none()
+        && before.is_some_and(|before| {
+            before.upstream != override_.upstream
+                && Override { upstream: override_.upstream.clone(), ..before } == *override_
+        })
 }

@@ -9,6 +9,7 @@
 mod conformance;
 mod entry;
 pub mod file;
+pub mod following;
 pub mod redis;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,11 @@ use crate::change::recorded::Recorded;
 use crate::change::target::Target;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::store::following::Announcement;
+use crate::store::following::Following;
+use crate::store::following::LogPlace;
+use crate::store::following::Moment;
+use crate::store::following::Whole;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -286,4 +292,35 @@ pub trait Store: Send + Sync {
 
     /// What could fail on the day, without changing anything.
     fn examine<'a>(&'a self, prefixes: &'a [String]) -> BoxFuture<'a, Vec<Finding>>;
+
+    /// What it holds of `flags` under `prefix`, and which of these ended marks (by change and flag; of other flags than
+    /// those that are read they are not looked for). What is said of a flag was all there at the same moment.
+    fn moment<'a>(
+        &'a self,
+        prefix: &'a str,
+        flags: &'a [FlagKey],
+        marks: &'a [(ChangeId, FlagKey)],
+    ) -> BoxFuture<'a, Result<Moment, StoreError>>;
+
+    /// Everything that a relay would read under `prefix`, and the overrides, at one moment. Cost grows with the number of
+    /// flags, and the server does nothing else meanwhile: only while LaunchDarkly is away.
+    fn whole<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Whole, StoreError>>;
+
+    /// Follows the log under `prefix`, from a place in it or from its end. Who follows from the end looks at what the
+    /// store holds after this has returned, so that nothing falls in between.
+    fn follow<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a LogPlace>,
+    ) -> BoxFuture<'a, Result<Box<dyn Following>, StoreError>>;
+
+    /// Announces a guard under `prefix`, for [`following::ANNOUNCED_FOR`].
+    fn announce<'a>(&'a self, prefix: &'a str, announcement: &'a Announcement)
+    -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Takes a guard's announcement back.
+    fn withdraw<'a>(&'a self, prefix: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The guards that have announced themselves under `prefix` and have not fallen silent since.
+    fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>>;
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::change::override_::OverrideState;
 use crate::change::target::Target;
 use crate::commands::Context;
+use crate::commands::guards::Guards;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -98,6 +99,8 @@ pub(super) struct Facts<'g> {
     pub approvals: BTreeMap<(Environment, FlagKey), Approval>,
     /// Damaged records.
     pub records: Vec<Records>,
+    /// The guards that announced themselves.
+    pub guards: Guards,
     /// Whether the views came in time.
     pub in_time: bool,
 }
@@ -184,8 +187,10 @@ pub(super) async fn facts<'g>(
             futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until));
         (views, in_time, approvals, records)
     };
-    let (api, (views, in_time, approvals, records)) = futures_util::join!(api(client, until), looking);
-    Facts { api, views, approvals, records, in_time }
+    let stores = &ground.surroundings.stores;
+    let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
+    let (api, (views, in_time, approvals, records), guards) = futures_util::join!(api(client, until), looking, guards);
+    Facts { api, views, approvals, records, guards: guards.unwrap_or_default(), in_time }
 }
 
 async fn approvals(
@@ -214,19 +219,27 @@ async fn approvals(
 
 /// Looks through the records of every prefix, as far as time allows.
 async fn records(surroundings: &Surroundings, until: Instant) -> Vec<Records> {
+    let reads = all_targets(surroundings).into_iter().filter_map(|target| {
+        let store = survey::store_of(&surroundings.stores, &target)?;
+        Some(records_of(store, target, until))
+    });
+    futures_util::stream::iter(reads).buffered(FULL_READS_MAX).collect().await
+}
+
+/// Every prefix of every store.
+fn all_targets(surroundings: &Surroundings) -> Vec<Target> {
     let mut targets = Vec::new();
     for store in &surroundings.stores {
         let label = store.label().to_owned();
         match surroundings.prefixes.get(store.label()) {
-            _ if !store.has_prefixes() => targets.push((store, Target { store: label, prefix: String::new() })),
-            Some(Ok(found)) => targets.extend(
-                found.iter().map(|found| (store, Target { store: label.clone(), prefix: found.prefix.clone() })),
-            ),
+            _ if !store.has_prefixes() => targets.push(Target { store: label, prefix: String::new() }),
+            Some(Ok(found)) => {
+                targets.extend(found.iter().map(|found| Target { store: label.clone(), prefix: found.prefix.clone() }))
+            }
             _ => {}
         }
     }
-    let reads = targets.into_iter().map(|(store, target)| records_of(store.as_ref(), target, until));
-    futures_util::stream::iter(reads).buffered(FULL_READS_MAX).collect().await
+    targets
 }
 
 async fn records_of(store: &dyn Store, target: Target, until: Instant) -> Records {

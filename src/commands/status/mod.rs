@@ -1,5 +1,6 @@
-//! `rc status`: one screen, in time, whatever is dead. `look` finds out, `picture` puts it together, `text` shows it.
+//! `rc status`: one screen, in time, whatever is dead. `look` finds out, `picture` puts it together (`guarded` what guards do), `text` shows it.
 
+mod guarded;
 mod look;
 mod overrides;
 mod picture;

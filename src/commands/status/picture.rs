@@ -9,10 +9,13 @@ use crate::change::edit::ChangeKind;
 use crate::change::override_::OverrideState;
 use crate::change::state;
 use crate::change::target::Target;
+use crate::commands::guards::Guards;
+use crate::commands::guards::Link;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
 use crate::commands::place::Surroundings;
+use crate::commands::status::guarded;
 use crate::commands::status::look::ApiWord;
 use crate::commands::status::look::Facts;
 use crate::commands::status::look::Ground;
@@ -26,10 +29,10 @@ use crate::commands::status::report::DamagedFile;
 use crate::commands::status::report::DamagedRecord;
 use crate::commands::status::report::EnvironmentReport;
 use crate::commands::status::report::LaunchDarkly;
+use crate::commands::status::report::OverrideReport;
 use crate::commands::status::report::Owed;
 use crate::commands::status::report::PlaybackReport;
 use crate::commands::status::report::Report;
-use crate::commands::status::report::Return;
 use crate::commands::status::report::TargetReport;
 use crate::commands::status::report::UnfinishedChange;
 use crate::commands::status::stream;
@@ -56,13 +59,14 @@ pub(super) fn of(settings: &Settings, ground: &Ground, loaded: &Loaded, facts: &
         ..Report::default()
     };
     let surroundings = &ground.surroundings;
+    let placed = placed(&facts.views);
+    let (targets, behind) = targets(surroundings, &facts.views, &placed, &facts.guards);
+    report.targets = targets;
     report.launchdarkly = LaunchDarkly {
         api: api(&facts.api, &mut report.notes),
-        stream: stream::stream(&surroundings.fleet.relays, now),
+        stream: stream::stream(&facts.guards.all(), &surroundings.fleet.relays, &behind, now),
     };
-    let placed = placed(&facts.views);
     report.environments = facts.views.iter().map(|view| environment(view, facts, &placed, now)).collect();
-    report.targets = targets(surroundings, &facts.views, &placed);
     for found in &facts.records {
         let target = &found.target;
         report.damaged_records.extend(found.named.iter().map(|(flag, problem)| DamagedRecord {
@@ -133,7 +137,10 @@ fn environment(
     let report = |situation: &Situation<'_>| {
         let override_ = situation.standing.in_force()?;
         let places = placed.get(&(view.environment.clone(), situation.flag.clone()))?;
-        Some(overrides::report(situation, override_, places, &facts.approvals, now))
+        let targets = view.targets.iter().flatten().map(|target| target.chosen.target.clone());
+        let guards_say = facts.guards.troubles(targets, &situation.flag);
+        let report = overrides::report(situation, override_, places, &facts.approvals, now);
+        Some(OverrideReport { guards_say, ..report })
     };
     EnvironmentReport {
         environment: view.environment.to_string(),
@@ -161,7 +168,8 @@ fn targets(
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
     placed: &BTreeMap<Key, Places>,
-) -> Vec<TargetReport> {
+    guards: &Guards,
+) -> (Vec<TargetReport>, BTreeSet<String>) {
     let mut rows: Vec<(Target, TargetReport)> = Vec::new();
     for view in views {
         for target_view in view.targets.iter().flatten() {
@@ -182,19 +190,24 @@ fn targets(
     rows.extend(unclaimed(surroundings, &rows));
     let all: Vec<Target> = rows.iter().map(|(target, _)| target.clone()).collect();
     let fleet = &surroundings.fleet.relays;
-    let before = stream::before(&all, &surroundings.addresses(), fleet, &surroundings.configurations);
+    let before = stream::before(&all, &surroundings.addresses(), fleet, &surroundings.configurations, guards);
+    let may_be_on = |one: &&stream::Before| one.link.may_be_on();
+    let behind = before.iter().flatten().filter(may_be_on).map(|one| one.report.relay.clone()).collect();
     let missing: BTreeSet<&Target> = placed.values().flat_map(|places| &places.not_in_force).collect();
     let complete = |((target, mut report), before): ((Target, TargetReport), Vec<stream::Before>)| {
-        let knows_all = before.iter().all(|(_, return_)| return_.is_some());
-        report.on_return = before.iter().filter_map(|(_, return_)| *return_).min().filter(|_| knows_all);
-        report.relays = before.into_iter().map(|(relay, _)| relay).collect();
-        report.on_return_told = on_return(&report, fleet.is_empty(), missing.contains(&target));
+        let knows_all = before.iter().all(|one| one.return_.is_some());
+        report.on_return = before.iter().filter_map(|one| one.return_).min().filter(|_| knows_all);
+        let links: Vec<&Link> = before.iter().map(|one| &one.link).collect();
+        report.guards = guards.beside(&target).map(guarded::reports).unwrap_or_default();
+        report.guard = guarded::state(&report.guards, &links);
+        report.relays = before.into_iter().map(|one| one.report).collect();
+        report.on_return_told = guarded::on_return(&report, fleet.is_empty(), missing.contains(&target));
         report
     };
     let order = |label: &str| surroundings.stores.iter().position(|store| store.label() == label);
     let mut reports: Vec<TargetReport> = rows.into_iter().zip(before).map(complete).collect();
     reports.sort_by_key(|report| (report.environment.is_none(), report.environment.clone(), order(&report.store)));
-    reports
+    (reports, behind)
 }
 
 fn row(target: &Target) -> TargetReport {
@@ -243,27 +256,6 @@ fn unclaimed(surroundings: &Surroundings, rows: &[(Target, TargetReport)]) -> Ve
         }
     }
     more
-}
-
-fn on_return(report: &TargetReport, no_relays: bool, is_missing: bool) -> String {
-    if report.problem.is_some() && is_missing {
-        return "not written yet; do not restart this relay".to_owned();
-    }
-    if report.problem.is_some() {
-        return "not known".to_owned();
-    }
-    let told = match report.on_return {
-        _ if report.overrides == 0 => "no override here",
-        None if no_relays => "not known: RELAY_URLS names no relay",
-        None if report.relays.is_empty() => "not known: no relay is known before it",
-        None => "not known: its relay does not answer",
-        Some(Return::Lost) => "overrides LOST within about 30 s",
-        Some(Return::LostAtNextEvent) => "overrides LOST when LaunchDarkly sends the flag or its stream begins anew",
-        Some(Return::MayStay) => "overrides may stay until LaunchDarkly changes the flag",
-        Some(Return::Held) => "overrides stay: a guard holds them",
-        Some(Return::Stays) => "overrides stay: the relay never hears from LaunchDarkly",
-    };
-    told.to_owned()
 }
 
 fn playback(

@@ -32,7 +32,7 @@ pub struct Report {
 pub struct LaunchDarkly {
     /// Its API, asked from here.
     pub api: Api,
-    /// Its stream, as relays tell it.
+    /// Its stream, as guards and relays tell it.
     pub stream: Stream,
 }
 
@@ -67,11 +67,16 @@ pub enum ApiState {
 pub struct Stream {
     /// How it stands.
     pub state: StreamState,
-    /// Since when relays are cut off, by the first of them.
+    /// Since when it is away, by the first who says so.
     pub since: Option<Timestamp>,
+    /// The guards that say it is away.
+    pub guards_cut_off: Vec<String>,
+    /// The guards that say it is up.
+    pub guards_connected: Vec<String>,
     /// The relays that say they are cut off.
     pub cut_off: Vec<String>,
-    /// The relays that say they are connected. A connection that died without a word is believed in for 5 minutes.
+    /// The relays that say they are connected. A connection that died without a word is believed in for 5 minutes. Those
+    /// that hang on a guard are not here: they mean the guard.
     pub connected: Vec<String>,
     /// The relays that did not answer, or say nothing about it.
     pub silent: Vec<String>,
@@ -83,13 +88,13 @@ pub struct Stream {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StreamState {
-    /// All that answered are cut off.
+    /// All who say something are cut off.
     Away,
-    /// All that answered are connected.
+    /// All who say something are connected.
     Connected,
     /// Some are cut off and some are not.
     Mixed,
-    /// No relay told anything.
+    /// Nobody told anything.
     #[default]
     NotKnown,
 }
@@ -113,6 +118,10 @@ pub struct TargetReport {
     pub problem: Option<String>,
     /// The relays before it.
     pub relays: Vec<RelayReport>,
+    /// The guards that announced themselves beside it.
+    pub guards: Vec<GuardReport>,
+    /// What they do for the relays before it.
+    pub guard: GuardState,
     /// How many overrides that LaunchDarkly does not have yet are in force there.
     pub overrides: usize,
     /// What LaunchDarkly's return does to them.
@@ -128,12 +137,56 @@ pub struct RelayReport {
     pub relay: String,
     /// Its version, by its own word.
     pub version: Option<String>,
-    /// `cut off`, `connected`, `no answer`, or that it has given up.
+    /// `cut off`, `connected`, `connected to a guard`, `no answer`, or that it has given up.
     pub told: String,
     /// Whether it is cut off from LaunchDarkly, by its own word.
     pub cut_off: Option<bool>,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// The guard that it hangs on, where that is known.
+    pub guard: Option<String>,
+}
+
+/// What guards do for the relays before a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuardState {
+    /// There is none.
+    #[default]
+    None,
+    /// The relays hang on one.
+    Holds,
+    /// There is one, and a relay is not on it.
+    NotOn,
+    /// There is one; whether the relays are on it is not known.
+    NotKnown,
+    /// There is one that only looks on.
+    LooksOn,
+}
+
+/// A guard, by its own word.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GuardReport {
+    /// Its name.
+    pub guard: String,
+    /// Its version; `null` where what it announced is not understood.
+    pub version: Option<String>,
+    /// Since when it runs.
+    pub since: Option<Timestamp>,
+    /// Whether it only looks on.
+    pub shadow: bool,
+    /// Whether LaunchDarkly's stream is up, as it sees it.
+    pub stream_up: Option<bool>,
+    /// Since when.
+    pub stream_since: Option<Timestamp>,
+    /// How many relays hang on it for this environment.
+    pub relays: usize,
+    /// The overrides that it holds.
+    pub holds: Vec<String>,
+    /// The overrides that it holds although LaunchDarkly has another value since, and those that it does not hold.
+    pub in_conflict: Vec<String>,
+    /// Why what it announced is not understood.
+    pub problem: Option<String>,
 }
 
 /// What LaunchDarkly's return does to overrides, the worst first.
@@ -204,6 +257,8 @@ pub struct OverrideReport {
     pub approval: Option<ApprovalReport>,
     /// Edits of others that lost to this one and will be put aside: by whom, where, which change.
     pub put_aside: Vec<String>,
+    /// What guards say of it, where they do not simply hold it.
+    pub guards_say: Vec<String>,
 }
 
 /// An approval request.

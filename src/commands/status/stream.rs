@@ -1,17 +1,22 @@
-//! LaunchDarkly's stream by the word of relays, and the relays before each target. Pure. Relays say these things, not we:
-//! nothing here was tried.
+//! LaunchDarkly's stream by the word of guards and relays, and the relays before each target. Pure. They say these things,
+//! not we: nothing here was tried.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::change::target::Target;
+use crate::commands::guards::Guards;
+use crate::commands::guards::Link;
+use crate::commands::guards::RelayFacts;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Relay;
 use crate::commands::status::report::RelayReport;
 use crate::commands::status::report::Return;
 use crate::commands::status::report::Stream;
 use crate::commands::status::report::StreamState;
+use crate::guard::presence::Presence;
 use crate::relay::judgement;
 use crate::relay::judgement::OnReturn;
 use crate::relay::pairing;
@@ -21,14 +26,26 @@ use crate::relay::status::EnvironmentStatus;
 use crate::relay::status::RelayStatus;
 use crate::ui::time;
 use crate::ui::words::count;
+use crate::ui::words::list;
 use crate::ui::words::list_some;
 
 /// The most relays that a sentence names.
 const NAMED_MAX: usize = 4;
 
-/// What relays say of LaunchDarkly's stream.
-pub(super) fn stream(relays: &[Relay], now: Timestamp) -> Stream {
+/// What guards and relays say of LaunchDarkly's stream. A relay that hangs on a guard, or may, is not asked whether it is
+/// connected: it would say so of the guard.
+pub(super) fn stream(guards: &[&Presence], relays: &[Relay], behind: &BTreeSet<String>, now: Timestamp) -> Stream {
     let mut stream = Stream::default();
+    for guard in guards {
+        match guard.stream.up {
+            Some(true) => stream.guards_connected.push(guard.name.clone()),
+            Some(false) => {
+                stream.guards_cut_off.push(guard.name.clone());
+                stream.since = stream.since.into_iter().chain([guard.stream.since]).min();
+            }
+            None => {}
+        }
+    }
     for relay in relays {
         let label = relay.address.label().to_owned();
         let environments = relay.status.as_ref().map(|status| status.environments.as_slice()).unwrap_or_default();
@@ -36,13 +53,16 @@ pub(super) fn stream(relays: &[Relay], now: Timestamp) -> Stream {
         if environments.is_empty() {
             stream.silent.push(label);
         } else if cut_off.is_empty() {
-            stream.connected.push(label);
+            if !behind.contains(&label) {
+                stream.connected.push(label);
+            }
         } else {
             stream.cut_off.push(label);
             stream.since = stream.since.into_iter().chain(cut_off.iter().filter_map(|cut| cut.since)).min();
         }
     }
-    stream.state = match (stream.cut_off.len(), stream.connected.len()) {
+    let away = stream.cut_off.len() + stream.guards_cut_off.len();
+    stream.state = match (away, stream.connected.len() + stream.guards_connected.len()) {
         (0, 0) => StreamState::NotKnown,
         (_, 0) => StreamState::Away,
         (0, _) => StreamState::Connected,
@@ -53,9 +73,13 @@ pub(super) fn stream(relays: &[Relay], now: Timestamp) -> Stream {
 }
 
 fn in_words(stream: &Stream, none_named: bool, now: Timestamp) -> String {
-    let say = |relays: &[String]| {
-        let verb = if relays.len() == 1 { "says" } else { "say" };
-        format!("{verb} {} ({})", count(relays.len(), "relay"), list_some(relays, NAMED_MAX))
+    let say = |guards: &[String], relays: &[String]| {
+        let verb = if guards.len() + relays.len() == 1 { "says" } else { "say" };
+        let some = |what: &str, who: &[String]| {
+            (!who.is_empty()).then(|| format!("{} ({})", count(who.len(), what), list_some(who, NAMED_MAX)))
+        };
+        let who: Vec<String> = some("guard", guards).into_iter().chain(some("relay", relays)).collect();
+        format!("{verb} {}", list(&who))
     };
     let since = match stream.since {
         Some(since) => format!(" since {} ({})", time::short(since, now), time::since(since, now)),
@@ -64,11 +88,13 @@ fn in_words(stream: &Stream, none_named: bool, now: Timestamp) -> String {
     let mut told = match stream.state {
         StreamState::NotKnown if none_named => return "not known: RELAY_URLS names no relay to ask".to_owned(),
         StreamState::NotKnown => "not known".to_owned(),
-        StreamState::Away => format!("away{since}, {}", say(&stream.cut_off)),
-        StreamState::Connected => format!("connected, {}", say(&stream.connected)),
-        StreamState::Mixed => {
-            format!("away{since}, {}; connected, {}", say(&stream.cut_off), say(&stream.connected))
-        }
+        StreamState::Away => format!("away{since}, {}", say(&stream.guards_cut_off, &stream.cut_off)),
+        StreamState::Connected => format!("connected, {}", say(&stream.guards_connected, &stream.connected)),
+        StreamState::Mixed => format!(
+            "away{since}, {}; connected, {}",
+            say(&stream.guards_cut_off, &stream.cut_off),
+            say(&stream.guards_connected, &stream.connected)
+        ),
     };
     if !stream.silent.is_empty() {
         let verb = if stream.silent.len() == 1 { "says" } else { "say" };
@@ -77,8 +103,16 @@ fn in_words(stream: &Stream, none_named: bool, now: Timestamp) -> String {
     told
 }
 
-/// A relay before a target, and what LaunchDarkly's return does behind it.
-pub(super) type Before = (RelayReport, Option<Return>);
+/// A relay before a target.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// What is told of it.
+    pub(super) report: RelayReport,
+    /// What LaunchDarkly's return does behind it.
+    pub(super) return_: Option<Return>,
+    /// Whether it hangs on a guard.
+    pub(super) link: Link,
+}
 
 /// The relays before each of `targets`, in the same order.
 pub(super) fn before(
@@ -86,6 +120,7 @@ pub(super) fn before(
     stores: &BTreeMap<String, String>,
     relays: &[Relay],
     configurations: &Configurations,
+    guards: &Guards,
 ) -> Vec<Vec<Before>> {
     let places: Vec<StorePlace> = stores
         .iter()
@@ -96,28 +131,53 @@ pub(super) fn before(
         .map(|relay| RelayPlace { label: relay.address.label(), status: relay.status.as_ref().ok() })
         .collect();
     let relay_of = |label: &str| relays.iter().find(|relay| relay.address.label() == label);
-    let one = |serving: pairing::Serving<'_>| {
+    let one = |target: &Target, count: usize, serving: pairing::Serving<'_>| {
         let status = relay_of(&serving.relay).and_then(|relay| relay.status.as_ref().ok());
         let configuration = configurations.of_relay(status, relays.len() == 1);
+        let key = configurations.key_at(&target.prefix);
+        let facts = RelayFacts {
+            key: key.as_ref(),
+            configuration,
+            address: status.and_then(|status| status.from),
+            relays: count,
+        };
+        let link = guards.link(target, facts);
         let mode = status.map(|status| judgement::mode(status, configuration));
         let return_ = match (status, mode, serving.environment) {
-            (Some(status), Some(mode), Some(environment)) => {
-                Some(returned(judgement::on_return(environment, status.major_version(), mode, false)))
+            (Some(status), Some(mode), Some(environment)) if link != Link::NotKnown => {
+                Some(returned(judgement::on_return(environment, status.major_version(), mode, link.is_on())))
             }
             _ => None,
         };
-        (relay_report(serving.relay, status, serving.environment), return_)
+        let report = relay_report(serving.relay, status, serving.environment, &link);
+        Before { report, return_, link }
     };
-    pairing::pair(targets, &places, &known).into_iter().map(|all| all.into_iter().map(one).collect()).collect()
+    let paired = targets.iter().zip(pairing::pair(targets, &places, &known));
+    paired
+        .map(|(target, all)| {
+            let count = all.len();
+            all.into_iter().map(|serving| one(target, count, serving)).collect()
+        })
+        .collect()
 }
 
-fn relay_report(relay: String, status: Option<&RelayStatus>, environment: Option<&EnvironmentStatus>) -> RelayReport {
+fn relay_report(
+    relay: String,
+    status: Option<&RelayStatus>,
+    environment: Option<&EnvironmentStatus>,
+    link: &Link,
+) -> RelayReport {
     let version = status.and_then(|status| status.version.clone());
     let Some(environment) = environment else {
         return RelayReport { relay, version, told: "NO ANSWER".to_owned(), ..RelayReport::default() };
     };
     let cut_off = judgement::cut_off(environment);
+    let guard = match link {
+        Link::On(guard) => Some(guard.clone()),
+        Link::NoGuard | Link::NotOn | Link::NotKnown => None,
+    };
     let told = match &cut_off {
+        None if guard.is_some() => "connected to a guard",
         None => "connected",
         Some(cut_off) if cut_off.for_good => "GIVEN UP (refused for good: its SDK key, or a proxy)",
         Some(_) => "cut off",
@@ -128,6 +188,7 @@ fn relay_report(relay: String, status: Option<&RelayStatus>, environment: Option
         told: told.to_owned(),
         cut_off: Some(cut_off.is_some()),
         since: cut_off.and_then(|cut_off| cut_off.since),
+        guard,
     }
 }
 
@@ -146,6 +207,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::guard::presence::StreamWord;
     use crate::relay::address::RelayAddress;
     use crate::relay::client::RelayError;
 
@@ -164,10 +226,57 @@ mod tests {
         Relay { address: RelayAddress::labelled(label, "http://r:8030").unwrap(), status: status.ok_or_else(gone) }
     }
 
+    fn guard(name: &str, up: Option<bool>, since: &str) -> Presence {
+        let since = since.parse().unwrap();
+        Presence {
+            format: 1,
+            name: name.to_owned(),
+            version: "0.1.0".to_owned(),
+            since,
+            at: since,
+            environment: "shop/production".to_owned(),
+            listens: "127.0.0.1:8031".parse().unwrap(),
+            shadow: false,
+            stream: StreamWord { up, since, told: None },
+            relays: Vec::new(),
+            more_relays: 0,
+            keys: Vec::new(),
+            overrides: Vec::new(),
+            more_overrides: 0,
+        }
+    }
+
+    #[track_caller]
+    fn told_by(guards: &[Presence], relays: &[Relay], behind: &[&str], expected: &str) {
+        let now: Timestamp = "2026-10-20T02:19:00Z".parse().unwrap();
+        let guards: Vec<&Presence> = guards.iter().collect();
+        let behind = behind.iter().map(|label| (*label).to_owned()).collect();
+        assert_eq!(stream(&guards, relays, &behind, now).told, expected);
+    }
+
     #[track_caller]
     fn told(relays: &[Relay], expected: &str) {
-        let now: Timestamp = "2026-10-20T02:19:00Z".parse().unwrap();
-        assert_eq!(stream(relays, now).told, expected);
+        told_by(&[], relays, &[], expected);
+    }
+
+    #[test]
+    fn guards_say_it_better_than_the_relays_that_hang_on_them() {
+        let away = || guard("g1", Some(false), "2026-10-20T01:51:00Z");
+        let relays = [relay("eu", Some(&[("VALID", 0)])), relay("us", Some(&[("VALID", 0)]))];
+        told_by(&[away()], &relays, &["eu", "us"], "away since 01:51Z (28 min), says 1 guard (g1)");
+        told_by(
+            &[away(), guard("g2", Some(false), "2026-10-20T01:55:00Z")],
+            &[relay("eu", Some(&[("VALID", 0)])), relay("ap", Some(&[("INTERRUPTED", 1_792_461_060)]))],
+            &["eu"],
+            "away since 01:51Z (28 min), say 2 guards (g1 and g2) and 1 relay (ap)",
+        );
+        told_by(
+            &[guard("g1", Some(true), "2026-10-20T01:51:00Z")],
+            &relays,
+            &["eu", "us"],
+            "connected, says 1 guard (g1)",
+        );
+        told_by(&[guard("g1", None, "2026-10-20T01:51:00Z")], &relays, &["eu", "us"], "not known");
     }
 
     #[test]
@@ -193,9 +302,10 @@ mod tests {
         let relays = [relay("eu", Some(&[("INTERRUPTED", 1), ("OFF", 1), ("VALID", 0)])), relay("us", None)];
         let targets =
             [target("eu", "p0"), target("eu", "p1"), target("eu", "p2"), target("us", "p0"), target("eu", "p9")];
-        let found: Vec<Vec<(String, Option<Return>)>> = before(&targets, &stores, &relays, &Configurations::default())
+        let (configurations, guards) = (Configurations::default(), Guards::default());
+        let found: Vec<Vec<(String, Option<Return>)>> = before(&targets, &stores, &relays, &configurations, &guards)
             .into_iter()
-            .map(|all| all.into_iter().map(|(report, return_)| (report.told, return_)).collect())
+            .map(|all| all.into_iter().map(|one| (one.report.told, one.return_)).collect())
             .collect();
         let one = |told: &str, return_| vec![(told.to_owned(), return_)];
         assert_eq!(

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::commands::status::report::ApiState;
 use crate::commands::status::report::EnvironmentReport;
+use crate::commands::status::report::GuardState;
 use crate::commands::status::report::OverrideReport;
 use crate::commands::status::report::RelayReport;
 use crate::commands::status::report::Report;
@@ -65,8 +66,12 @@ fn launchdarkly(report: &Report) -> String {
 fn targets(report: &Report) -> String {
     let environments: BTreeSet<_> = report.targets.iter().map(environment_of).collect();
     let several = environments.len() > 1;
+    let with_guards = report.targets.iter().any(|target| target.guard != GuardState::None);
     let mut table = Table::new();
     let mut header = vec!["STORE", "HOLDS", "RELAY", "WHEN LAUNCHDARKLY RETURNS"];
+    if with_guards {
+        header.insert(3, "GUARD");
+    }
     if several {
         header.insert(1, "ENVIRONMENT");
     }
@@ -80,6 +85,9 @@ fn targets(report: &Report) -> String {
         let is_bad = on_return.contains("LOST") || on_return.contains("not written");
         let on_return = if is_bad { paint(BAD, &on_return) } else { on_return.into_owned() };
         let mut row = vec![label, holds(target), relays(target), on_return];
+        if with_guards {
+            row.insert(3, guard(target.guard));
+        }
         if several {
             row.insert(1, environment_of(target));
         }
@@ -127,6 +135,16 @@ fn relays(target: &TargetReport) -> String {
         format!("{name}{version}{}", paint(style, &relay.told))
     };
     target.relays.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn guard(state: GuardState) -> String {
+    match state {
+        GuardState::None => "none".to_owned(),
+        GuardState::Holds => paint(GOOD, "holds"),
+        GuardState::NotOn => paint(BAD, "not on it"),
+        GuardState::NotKnown => paint(NOTICE, "not known"),
+        GuardState::LooksOn => "looks on".to_owned(),
+    }
 }
 
 fn overrides(environment: &EnvironmentReport, now: Timestamp) -> Vec<String> {
@@ -206,6 +224,9 @@ fn more(one: &OverrideReport) -> Vec<String> {
         };
         let link = approval.link.as_deref().unwrap_or(&approval.request);
         lines.push(format!("  {}: awaiting approval ({told}): {}", one.flag, excerpt(link)));
+    }
+    for told in &one.guards_say {
+        lines.push(format!("  {}", paint(BAD, &format!("{}: {}", one.flag, excerpt(told)))));
     }
     for aside in &one.put_aside {
         let told = format!("{}: will be put aside by the next write: {}", one.flag, excerpt(aside));

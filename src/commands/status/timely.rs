@@ -25,6 +25,11 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoredOverride;
 use crate::store::WriteOutcome;
+use crate::store::following::Announcement;
+use crate::store::following::Following;
+use crate::store::following::LogPlace;
+use crate::store::following::Moment;
+use crate::store::following::Whole;
 use crate::ui::time::duration;
 
 /// See the head of this file.
@@ -137,5 +142,42 @@ impl Store for Timely {
 
     fn examine<'a>(&'a self, prefixes: &'a [String]) -> BoxFuture<'a, Vec<Finding>> {
         self.store.examine(prefixes)
+    }
+
+    fn moment<'a>(
+        &'a self,
+        prefix: &'a str,
+        flags: &'a [FlagKey],
+        marks: &'a [(ChangeId, FlagKey)],
+    ) -> BoxFuture<'a, Result<Moment, StoreError>> {
+        Box::pin(self.bounded(self.store.moment(prefix, flags, marks), true))
+    }
+
+    fn whole<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Whole, StoreError>> {
+        Box::pin(self.bounded(self.store.whole(prefix), false))
+    }
+
+    fn follow<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a LogPlace>,
+    ) -> BoxFuture<'a, Result<Box<dyn Following>, StoreError>> {
+        Box::pin(self.bounded(self.store.follow(prefix, from), true))
+    }
+
+    fn announce<'a>(
+        &'a self,
+        prefix: &'a str,
+        announcement: &'a Announcement,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.announce(prefix, announcement)
+    }
+
+    fn withdraw<'a>(&'a self, prefix: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.withdraw(prefix, name)
+    }
+
+    fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>> {
+        Box::pin(self.bounded(self.store.announced(prefix), true))
     }
 }

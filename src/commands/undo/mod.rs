@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Context;
+use super::guards::Guards;
 use super::lookout;
 use super::motive::MotiveArguments;
 use super::overview;
@@ -127,7 +128,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     }
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
     let flags: Vec<FlagKey> = wanted.iter().map(|wanted| wanted.situation.flag.clone()).collect();
-    let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, |_| flags.clone());
+    let guards = Guards::look(&surroundings.stores, before.keys().cloned()).await;
+    let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, &guards, |_| flags.clone());
     lookout::all_ready(&lookouts, Instant::now()).await;
 
     let edit = |wanted: &Wanted<'_>| Edit {

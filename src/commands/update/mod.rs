@@ -152,16 +152,15 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     };
 
     let flags = flags_by_environment(&wanted, resumed.as_ref());
-    let (surroundings, ahead) = Surroundings::look_ahead(context, &flags).await?;
+    let (surroundings, ahead, guards) = Surroundings::look_ahead(context, &flags).await?;
     let chosen = ground::choose(context, &surroundings, &flags.keys().cloned().collect())?;
+    let targets = chosen.values().flatten().map(|chosen| chosen.target.clone());
+    let guards = guards.with(&surroundings.stores, targets).await;
     let flags_of = |environment: &Environment| flags.get(environment).cloned().unwrap_or_default();
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
-    let environment_of: BTreeMap<&Target, &Environment> = chosen
-        .iter()
-        .flat_map(|(environment, all)| all.iter().map(move |chosen| (&chosen.target, environment)))
-        .collect();
-    let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, |target| {
-        environment_of.get(target).map(|environment| flags_of(environment)).unwrap_or_default()
+    let at = |target: &Target| chosen.iter().find(|(_, all)| all.iter().any(|chosen| chosen.target == *target));
+    let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, &guards, |target| {
+        at(target).map(|(environment, _)| flags_of(environment)).unwrap_or_default()
     });
     let views = ground::read(&surroundings, &chosen, &flags, ahead).await;
 
@@ -179,6 +178,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         return Err(refused);
     }
     let report = Report::new(context, &grounds, &surroundings, now);
+    report.warn_of_connected_relays(&lookout::unguarded(&surroundings.fleet, &lookouts));
     warn_of_what_is_not_taken(&arguments, context, &undertakings);
     if !arguments.dry_run {
         for failure in undertakings.iter().filter_map(|undertaking| carrying_out::note_found(undertaking, &playback)) {

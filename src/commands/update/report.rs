@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::lookout::Unguarded;
 use crate::commands::place::Surroundings;
 use crate::commands::sighting;
 use crate::commands::sighting::SightingJson;
@@ -17,7 +18,6 @@ use crate::commands::update::words;
 use crate::error;
 use crate::error::ExitCode;
 use crate::error::Failure;
-use crate::relay::judgement;
 use crate::relay::judgement::OnReturn;
 use crate::relay::verdict::Proof;
 use crate::ui::harmless::harmless;
@@ -89,28 +89,25 @@ struct TargetJson {
 impl<'c> Report<'c> {
     /// A report of an update that began at `now`.
     pub fn new(context: &'c Context<'c>, grounds: &'c [Ground], surroundings: &Surroundings, now: Timestamp) -> Self {
-        let report = Self { context, grounds, relays_known: !surroundings.fleet.relays.is_empty(), now };
-        report.warn_of_connected_relays(surroundings);
-        report
+        Self { context, grounds, relays_known: !surroundings.fleet.relays.is_empty(), now }
     }
 
     /// A relay that is connected is no reason to refuse: LaunchDarkly's API may be away all the same.
-    fn warn_of_connected_relays(&self, surroundings: &Surroundings) {
-        let connected: Vec<&str> = surroundings
-            .fleet
-            .relays
-            .iter()
-            .filter(|relay| {
-                let environments = relay.status.as_ref().map(|status| status.environments.as_slice());
-                environments.unwrap_or_default().iter().any(|entry| judgement::cut_off(entry).is_none())
-            })
-            .map(|relay| relay.address.label())
-            .collect();
+    pub fn warn_of_connected_relays(&self, unguarded: &Unguarded<'_>) {
+        let Unguarded { connected, not_known } = unguarded;
+        let verb = |relays: &[&str]| if relays.len() == 1 { "is" } else { "are" };
         if !connected.is_empty() {
             self.context.output.warn(&format!(
                 "{} {} connected to LaunchDarkly: its next event there undoes this. If you can, change the flag in LaunchDarkly.",
-                list_some(&connected, 5),
-                if connected.len() == 1 { "is" } else { "are" },
+                list_some(connected, 5),
+                verb(connected),
+            ));
+        }
+        if !not_known.is_empty() {
+            self.context.output.warn(&format!(
+                "{} {} connected, to LaunchDarkly or to the guard that is there: which of the two is not known. LaunchDarkly's next event undoes this; a guard's does not.",
+                list_some(not_known, 5),
+                verb(not_known),
             ));
         }
     }
@@ -194,6 +191,7 @@ impl<'c> Report<'c> {
                 let first = sighting::in_words(&target.sightings, &planned.write);
                 cells.push(outcome.short);
                 cells.push(format!("{first}{unseen}"));
+                cells.extend(Some(sighting::guarded_in_words(&target.sightings)).filter(|cell| !cell.is_empty()));
             }
             other if other.is_as_asked() => cells.extend([outcome.short, outcome.why]),
             Outcome::Missing if target.chosen.is_filter_copy => {

@@ -86,6 +86,13 @@ impl Beside {
         self.ended.get(&change)
     }
 
+    /// The number of the newest entry, and the entries after this one, oldest first, as far as they are kept.
+    pub(super) fn since(&self, last: u64) -> (u64, Vec<LogEntry>) {
+        let is_newer = |entry: &&Entry| entry.number > last;
+        let entry = |entry: &Entry| LogEntry { id: entry.number.to_string(), fields: entry.fields.clone() };
+        (self.entries, self.log.iter().filter(is_newer).map(entry).collect())
+    }
+
     /// The newest `count` entries, newest last.
     pub(super) fn log(&self, count: usize) -> Vec<LogEntry> {
         let newest = self.log.len().saturating_sub(count);

@@ -21,10 +21,14 @@ use crate::store::conformance::Fixture;
 use crate::store::conformance::conform;
 use crate::store::conformance::failed;
 use crate::store::conformance::flag;
+use crate::store::conformance::following::news;
 use crate::store::conformance::read_one;
 use crate::store::conformance::record;
 use crate::store::conformance::replace;
 use crate::store::conformance::turn_off;
+use crate::store::following::ANNOUNCED_FOR;
+use crate::store::following::Announcement;
+use crate::store::following::News;
 
 /// The file whose writing stops between our own data and the record.
 static CRASHES: Mutex<RefCell<Option<PathBuf>>> = Mutex::new(RefCell::new(None));
@@ -76,13 +80,19 @@ impl Fixture for Flags {
     fn put_record(&self, _prefix: &str, flag: &str, record: &str) {
         // By hand, with other spacing than ours, and to the byte.
         let text = self.text();
-        let document = super::Document::parse(text.as_bytes()).unwrap();
+        let document = super::document::Document::parse(text.as_bytes()).unwrap();
         let mut members: Vec<(String, String)> =
             document.flags().into_iter().map(|(name, text)| (name, text.to_owned())).collect();
         members.retain(|(name, _)| name != flag);
         members.push((flag.to_owned(), record.to_owned()));
         let members: Vec<String> = members.iter().map(|(name, text)| format!("  \"{name}\" : {text}")).collect();
         fs::write(self.path(), format!("{{ \"flags\": {{\n{}\n}} }}\n", members.join(",\n"))).unwrap();
+    }
+
+    fn put_segment(&self, _prefix: &str, segment: &str, record: &str) {
+        let text = self.text();
+        let end = text.trim_end().strip_suffix('}').unwrap();
+        fs::write(self.path(), format!("{end}, \"segments\": {{\"{segment}\": {record}}} }}\n")).unwrap();
     }
 
     fn put_override(&self, _prefix: &str, flag: &str, text: &str) {
@@ -92,7 +102,7 @@ impl Fixture for Flags {
 
     fn record(&self, _prefix: &str, key: &str) -> Option<String> {
         let text = self.text();
-        super::Document::parse(text.as_bytes()).unwrap().flag(&flag(key)).map(str::to_owned)
+        super::document::Document::parse(text.as_bytes()).unwrap().flag(&flag(key)).map(str::to_owned)
     }
 }
 
@@ -269,4 +279,34 @@ async fn a_lock_that_is_held_is_said_and_nothing_is_written() {
     assert!(matches!(failed(&outcomes), StoreError::Unreachable { problem, .. } if problem.contains("in use")));
     drop(held);
     assert_eq!(flags.record("", "a").as_deref(), Some(record(true, 42).text()));
+}
+
+#[tokio::test]
+async fn an_edit_by_others_is_noticed() {
+    let flags = Flags::new("{ \"flags\": {} }\n");
+    flags.put_record("", "checkout", record(true, 42).text());
+    let mut following = flags.store.follow("", None).await.unwrap();
+    assert_eq!(following.next().await.unwrap(), News::default());
+    let place = following.place();
+    flags.put_record("", "checkout", record(true, 43).text());
+    let told = news(following.as_mut()).await;
+    assert!(told.broken && told.entries.is_empty(), "{told:?}");
+    // Who comes back to a place finds out that he has to look.
+    let mut following = flags.store.follow("", Some(&place)).await.unwrap();
+    assert!(news(following.as_mut()).await.broken);
+    fs::remove_file(flags.path()).unwrap();
+    assert!(following.next().await.is_err());
+}
+
+#[tokio::test]
+async fn an_announcement_that_is_old_does_not_count() {
+    let flags = Flags::new("{ \"flags\": {} }\n");
+    let guard = Announcement { name: "eu-1".to_owned(), text: "{}".to_owned() };
+    flags.store.announce("", &guard).await.unwrap();
+    let path = disk::beside(&flags.path(), ".relaycommander.guard.eu-1");
+    let old = std::time::SystemTime::now() - 2 * ANNOUNCED_FOR;
+    fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    assert!(flags.store.announced("").await.unwrap().is_empty());
+    flags.store.announce("", &guard).await.unwrap();
+    assert_eq!(flags.store.announced("").await.unwrap(), [guard]);
 }

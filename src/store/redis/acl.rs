@@ -2,7 +2,7 @@
 //! `examine`, and what the tests run with.
 
 /// The commands that are used on keys and without keys, without `|` for whole commands.
-pub(super) const COMMANDS: [&str; 20] = [
+pub(super) const COMMANDS: [&str; 23] = [
     "exists",
     "hlen",
     "hmget",
@@ -12,6 +12,9 @@ pub(super) const COMMANDS: [&str; 20] = [
     "hdel",
     "xadd",
     "xrevrange",
+    "xread",
+    "set",
+    "getrange",
     "evalsha",
     "eval",
     "watch",
@@ -29,11 +32,13 @@ pub(super) const COMMANDS: [&str; 20] = [
 /// and later and for Valkey. `prefix` may be a pattern, such as `ld:*`. `PASSWORD` stands for the password.
 ///
 /// Without `evalsha` and `eval` writes take the way of `watch`, `multi` and `exec`, and the other way round; without
-/// `{prefix}:relaycommander:*` the record alone is written, and colleagues and guards do not see the override.
+/// `{prefix}:relaycommander:*` the record alone is written, and colleagues and guards do not see the override. Only a
+/// guard needs `{prefix}:segments` (which is read and never written), `xread` (without it, it looks every second), `set`
+/// and `getrange` (without them nobody learns of it).
 pub fn acl_rule(user: &str, prefix: &str) -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|command| format!("+{command}")).collect();
     format!(
-        "ACL SETUSER {user} on >PASSWORD ~{prefix}:features ~{prefix}:$inited ~{prefix}:relaycommander:* {}",
+        "ACL SETUSER {user} on >PASSWORD ~{prefix}:features ~{prefix}:segments ~{prefix}:$inited ~{prefix}:relaycommander:* {}",
         commands.join(" ")
     )
 }

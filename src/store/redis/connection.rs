@@ -267,7 +267,17 @@ impl Connections {
 impl Dedicated {
     /// Sends and waits for the answers.
     pub(super) async fn exchange(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, Lost> {
-        exchange(&mut self.connection, pipeline, self.answer).await.map_err(Failed::lost)
+        self.exchange_within(pipeline, self.answer).await
+    }
+
+    /// As [`Dedicated::exchange`], with another deadline.
+    pub(super) async fn exchange_within(&mut self, pipeline: &Pipeline, within: Duration) -> Result<Vec<Value>, Lost> {
+        exchange(&mut self.connection, pipeline, within).await.map_err(Failed::lost)
+    }
+
+    /// How long an answer is waited for.
+    pub(super) fn answer_within(&self) -> Duration {
+        self.answer
     }
 }
 

@@ -95,6 +95,8 @@ async fn tried(store: &RedisStore, keys: &Keys) -> Option<Vec<Right>> {
             "overrides" => Some(keys.overrides.as_str()),
             "ended" => Some(keys.ended.as_str()),
             "log" => Some(keys.log.as_str()),
+            "segments" => Some(keys.segments.as_str()),
+            "guards" => Some(keys.guards.as_str()),
             _ => None,
         };
         let mut cmd = redis::cmd(command);
@@ -120,6 +122,12 @@ async fn tried(store: &RedisStore, keys: &Keys) -> Option<Vec<Right>> {
     try_on("xadd", "log", &["*", "f", "v"], true);
     try_on("xrevrange", "log", &["+", "-"], true);
     try_on("scan", "", &["0"], false);
+    try_on("hgetall", "segments", &[], false);
+    try_on("getrange", "guards", &["0", "1"], false);
+    try_on("set", "guards", &["v"], false);
+    let mut follow = redis::cmd("xread");
+    follow.arg("BLOCK").arg(1).arg("STREAMS").arg(&keys.log).arg("0-0");
+    commands.push(("xread", Some(&keys.log), false, follow));
     let [evalsha, eval] = script::trial(keys, true);
     commands.push(("evalsha", None, false, evalsha));
     commands.push(("eval", None, false, eval));
@@ -161,31 +169,47 @@ async fn rights(store: &RedisStore, prefix: &str) -> Vec<Finding> {
         Some(StoreError::Forbidden { what, .. }) => what,
         _ => right.command.to_uppercase(),
     };
+    let ours_forbidden = rights.iter().any(|right| ours(right) && right.needed && lacks(right));
     let mut findings = Vec::new();
     if rights.iter().any(|right| right.needed && !ours(right) && lacks(right)) {
         let missing: Vec<String> = rights.iter().filter(|right| right.needed && lacks(right)).map(told).collect();
         let told = format!("not permitted: {}", missing.join(", "));
         return vec![finding(Grade::Bad, "rights", told, Some(rule))];
     }
-    if let Some(right) = rights.iter().find(|right| ours(right) && lacks(right)) {
+    if let Some(right) = rights.iter().find(|right| ours(right) && right.needed && lacks(right)) {
         let told = format!(
             "not permitted: {}; only records can be changed, colleagues and guards will not see overrides",
             told(right)
         );
         findings.push(finding(Grade::Bad, "rights", told, Some(rule.clone())));
     }
-    for right in rights.iter().filter(|right| !right.needed && lacks(right)) {
-        let told = match right.command {
-            "scan" => "SCAN is not permitted: prefixes cannot be listed".to_owned(),
-            name => format!("{} is not permitted: writes take the slower way by WATCH", name.to_uppercase()),
-        };
-        let way_out = format!("ACL SETUSER {} +{}", user_of(store), right.command);
-        findings.push(finding(Grade::Notice, "rights", told, Some(way_out)));
+    let lesser = |right: &&Right| !right.needed && lacks(right) && !(ours(right) && ours_forbidden);
+    for right in rights.iter().filter(lesser) {
+        findings.push(lesser_right(store, &keys, right));
     }
     if findings.is_empty() {
         findings.push(good("rights", format!("all that is needed is permitted on {prefix}")));
     }
     findings
+}
+
+/// A right that there is another way without, or that only a guard needs.
+fn lesser_right(store: &RedisStore, keys: &Keys, right: &Right) -> Finding {
+    let name = right.command.to_uppercase();
+    let told = match right.command {
+        "scan" => "SCAN is not permitted: prefixes cannot be listed".to_owned(),
+        "xread" => "XREAD is not permitted: a guard looks every second instead of at once".to_owned(),
+        "set" => "SET is not permitted: a guard cannot announce itself here".to_owned(),
+        "getrange" => "GETRANGE is not permitted: what guards announce here cannot be read".to_owned(),
+        "hgetall" => "segments may not be read: while LaunchDarkly is away a guard serves nothing from here".to_owned(),
+        _ => format!("{name} is not permitted: writes take the slower way by WATCH"),
+    };
+    let user = user_of(store);
+    let way_out = match right.command {
+        "hgetall" => format!("ACL SETUSER {user} ~{}", keys.segments),
+        command => format!("ACL SETUSER {user} +{command}"),
+    };
+    finding(Grade::Notice, "rights", told, Some(way_out))
 }
 
 fn reach(info: &BTreeMap<String, String>) -> Finding {

@@ -1,4 +1,4 @@
-//! The names of keys in Redis (design 4.2): the relay's two, and ours beside them, which survive the relay's reset
+//! The names of keys in Redis (design 4.2): the relay's three, and ours beside them, which survive the relay's reset
 //! because it deletes only its own. It knows names and nothing of what stands under them.
 
 use crate::change::id::ChangeId;
@@ -21,6 +21,10 @@ pub(super) struct Keys {
     pub(super) ended: String,
     /// Ours: a stream of what was written.
     pub(super) log: String,
+    /// Ours: the names of guards that announced themselves.
+    pub(super) guards: String,
+    /// Ours: the beginning of the names of what guards announce.
+    guard: String,
 }
 
 impl Keys {
@@ -32,7 +36,14 @@ impl Keys {
             overrides: format!("{prefix}:relaycommander:overrides"),
             ended: format!("{prefix}:relaycommander:ended"),
             log: format!("{prefix}:relaycommander:log"),
+            guards: format!("{prefix}:relaycommander:guards"),
+            guard: format!("{prefix}:relaycommander:guard:"),
         }
+    }
+
+    /// Ours: what one guard announces; it expires.
+    pub(super) fn guard(&self, name: &str) -> String {
+        format!("{}{name}", self.guard)
     }
 }
 

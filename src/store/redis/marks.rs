@@ -47,7 +47,7 @@ impl RedisStore {
         };
         let marks = match scan::hash(&self.connections, &keys.ended, pattern.as_deref(), FIELDS_MAX).await? {
             Walked::Refused(error) if missing(&error) == Some(Missing::Key) => Vec::new(),
-            walked => self.whole(walked, &keys.ended).await?,
+            walked => self.walked(walked, &keys.ended).await?,
         };
         for (field, value) in marks {
             let field = String::from_utf8_lossy(&field).into_owned();

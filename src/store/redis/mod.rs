@@ -4,11 +4,14 @@
 
 mod acl;
 mod address;
+mod announcing;
 mod batch;
 mod connection;
 mod examine;
+mod following;
 mod keys;
 mod marks;
+mod moment;
 mod reading;
 mod refusal;
 mod scan;
@@ -48,6 +51,11 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoredOverride;
 use crate::store::WriteOutcome;
+use crate::store::following::Announcement;
+use crate::store::following::Following;
+use crate::store::following::LogPlace;
+use crate::store::following::Moment;
+use crate::store::following::Whole;
 
 /// What holds for every Redis that does not say otherwise in its address, and how long to wait.
 #[derive(Clone)]
@@ -212,5 +220,42 @@ impl Store for RedisStore {
 
     fn examine<'a>(&'a self, prefixes: &'a [String]) -> BoxFuture<'a, Vec<Finding>> {
         examine::examine(self, prefixes).boxed()
+    }
+
+    fn moment<'a>(
+        &'a self,
+        prefix: &'a str,
+        flags: &'a [FlagKey],
+        marks: &'a [(ChangeId, FlagKey)],
+    ) -> BoxFuture<'a, Result<Moment, StoreError>> {
+        self.read_moment(prefix, flags, marks).boxed()
+    }
+
+    fn whole<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Whole, StoreError>> {
+        self.read_whole(prefix).boxed()
+    }
+
+    fn follow<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a LogPlace>,
+    ) -> BoxFuture<'a, Result<Box<dyn Following>, StoreError>> {
+        self.open_follower(prefix, from).boxed()
+    }
+
+    fn announce<'a>(
+        &'a self,
+        prefix: &'a str,
+        announcement: &'a Announcement,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.write_announcement(prefix, announcement).boxed()
+    }
+
+    fn withdraw<'a>(&'a self, prefix: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.remove_announcement(prefix, name).boxed()
+    }
+
+    fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>> {
+        self.read_announcements(prefix).boxed()
     }
 }

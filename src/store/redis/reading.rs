@@ -18,6 +18,8 @@ use crate::store::Reading;
 use crate::store::StoreError;
 use crate::store::StoredOverride;
 use crate::store::redis::RedisStore;
+use crate::store::redis::following::log_entry;
+use crate::store::redis::following::one_per_flag;
 use crate::store::redis::keys;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::marks;
@@ -119,11 +121,11 @@ impl RedisStore {
                 }
             }
         };
-        self.whole(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
+        self.walked(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
     }
 
     /// All that a walk through a hash found, if it came to the end.
-    pub(super) async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn walked<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
         match walked {
             Walked::All(found) => Ok(found),
             Walked::TooMany(_) => Err(self.too_many(key)),
@@ -133,7 +135,7 @@ impl RedisStore {
 
     pub(super) async fn read_segments(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
         let key = Keys::new(prefix).segments;
-        let segments = self.whole(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
+        let segments = self.walked(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
         let named = |(field, record): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&field).into_owned(), record);
         Ok(segments.into_iter().map(named).collect())
     }
@@ -348,7 +350,7 @@ impl RedisStore {
         })
     }
 
-    fn too_many(&self, what: &str) -> StoreError {
+    pub(super) fn too_many(&self, what: &str) -> StoreError {
         StoreError::Damaged {
             address: self.shown_address(),
             problem: format!("{what} is more than can be read (limit: {FIELDS_MAX} entries, {PREFIXES_MAX} prefixes)"),
@@ -376,12 +378,12 @@ fn flag_key(field: &[u8]) -> Option<FlagKey> {
 
 /// A record that is too long is not kept whole: one byte more than is allowed is enough for `flag::record` to refuse it,
 /// without stopping those that are healthy.
-fn cut(mut record: Vec<u8>) -> Vec<u8> {
+pub(super) fn cut(mut record: Vec<u8>) -> Vec<u8> {
     record.truncate(RECORD_LENGTH_MAX + 1);
     record
 }
 
-fn stored_override(bytes: Vec<u8>) -> StoredOverride {
+pub(super) fn stored_override(bytes: Vec<u8>) -> StoredOverride {
     match String::from_utf8(bytes) {
         Ok(text) => StoredOverride::read(text),
         Err(error) => StoredOverride {
@@ -389,27 +391,4 @@ fn stored_override(bytes: Vec<u8>) -> StoredOverride {
             parsed: Err("it is not UTF-8".to_owned()),
         },
     }
-}
-
-fn log_entry(value: Value) -> Option<LogEntry> {
-    let Value::Array(parts) = value else { return None };
-    let mut parts = parts.into_iter();
-    let (Some(Value::BulkString(id)), Some(Value::Array(fields))) = (parts.next(), parts.next()) else { return None };
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let fields = scan::pairs(fields).into_iter().map(|(name, value)| (text(name), text(value))).collect();
-    Some(LogEntry { id: text(id), fields })
-}
-
-/// Flags of one change that share an entry have one each for whoever reads.
-fn one_per_flag(entry: LogEntry) -> Vec<LogEntry> {
-    let flags = entry.fields.get("flag").cloned().unwrap_or_default();
-    if !flags.contains(' ') {
-        return vec![entry];
-    }
-    let of = |flag: &str| {
-        let mut one = entry.clone();
-        one.fields.insert("flag".to_owned(), flag.to_owned());
-        one
-    };
-    flags.split(' ').map(of).collect()
 }

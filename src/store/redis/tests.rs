@@ -35,6 +35,8 @@ use crate::store::conformance::record;
 use crate::store::conformance::replace;
 use crate::store::conformance::turn_off;
 
+#[cfg(test)]
+mod following;
 #[path = "../../../tests/support/redis.rs"]
 mod server;
 
@@ -102,6 +104,10 @@ impl Fixture for Redis {
         self.server.run(&["HSET", &format!("{prefix}:features"), flag, record]);
     }
 
+    fn put_segment(&self, prefix: &str, segment: &str, record: &str) {
+        self.server.run(&["HSET", &format!("{prefix}:segments"), segment, record]);
+    }
+
     fn put_override(&self, prefix: &str, flag: &str, text: &str) {
         self.server.run(&["HSET", &format!("{prefix}:relaycommander:overrides"), flag, text]);
     }
@@ -153,6 +159,29 @@ async fn conforms_by_watch_where_scripts_are_switched_off() {
     let server =
         RedisServer::with().arguments(&["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""]).start();
     conform(&Redis::new(server, options())).await;
+}
+
+#[tokio::test]
+async fn conforms_where_transactions_are_forbidden() {
+    let server = RedisServer::start();
+    let_in(&server, "rc", &["-multi", "-exec", "-watch"]);
+    conform(&Redis::new(server, as_user("rc"))).await;
+}
+
+#[tokio::test]
+async fn a_full_store_can_be_read_as_ever() {
+    let redis = Redis::new(RedisServer::start(), options());
+    redis.put_record(PREFIX, "a", record(true, 42).text());
+    let change = ChangeId::new();
+    let write = turn_off(&target(), "a", change, &read_one(&redis.store, PREFIX, "a").await);
+    replace(&redis.store, &target(), &[write]).await;
+    redis.server.line("CONFIG SET maxmemory 1");
+    redis.server.line("CONFIG SET maxmemory-policy noeviction");
+    let moment = redis.store.moment(PREFIX, &[flag("a")], &[(change, flag("a"))]).await.unwrap();
+    assert!(moment.reading.flags[&flag("a")].override_.is_some());
+    let whole = redis.store.whole(PREFIX).await.unwrap();
+    assert_eq!((whole.flags.len(), whole.overrides.len()), (1, 1));
+    assert!(redis.store.follow(PREFIX, None).await.is_ok());
 }
 
 /// Only the record, because of a user who may use the relay's keys and no other.

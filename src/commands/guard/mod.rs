@@ -1,0 +1,230 @@
+//! `rc guard`.
+
+mod environments;
+mod telling;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use super::Context;
+use crate::change::id::Actor;
+use crate::commands::relays::Configurations;
+use crate::commands::stores;
+use crate::error::ExitCode;
+use crate::error::Failure;
+use crate::error::Kind;
+use crate::guard::alarm::Alarms;
+use crate::guard::answer::REFUSED_FOR;
+use crate::guard::folder::Folder;
+use crate::guard::folder::FolderError;
+use crate::guard::folder::Keeper;
+use crate::guard::overrides;
+use crate::guard::overrides::Follow;
+use crate::guard::overrides::Following;
+use crate::guard::presence::Itself;
+use crate::guard::running::Guard;
+use crate::guard::stream::hub::HubParts;
+use crate::guard::stream::overlay::OnConflict;
+use crate::guard::stream::upstream::LaunchDarkly;
+use crate::guard::stream::upstream::SILENCE_MAX;
+use crate::settings::GuardSettings;
+use crate::settings::LogForm;
+use crate::settings::guard::address;
+use crate::settings::guard::name;
+use environments::Environments;
+use telling::Telling;
+
+/// Stand on the relays' stream: what is changed reaches everyone at once, and stays
+///
+/// Relays are pointed at it with streamUri, and need nothing else. What rc update writes into the stores is broadcast
+/// through them at once, and holds when LaunchDarkly's stream returns. While LaunchDarkly is away, relays stay connected
+/// and new ones start. Runs until SIGTERM or Ctrl-C; another one may be started at once.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where relays come, such as 127.0.0.1:8031
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+
+    /// Where /status and /metrics are answered, such as 127.0.0.1:8032
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub admin: Option<SocketAddr>,
+
+    /// Folder of the guard's own: last states, and what it writes down
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
+
+    /// Forward and compare, and never change anything
+    #[arg(long)]
+    pub shadow: bool,
+
+    /// What holds where LaunchDarkly changed the same too; its turning a flag off always wins
+    #[arg(long, value_name = "WHO", default_value = "hold")]
+    pub on_conflict: Conflict,
+
+    /// Certificate (PEM), where relays speak TLS to the guard
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Key of the certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// What the guard is called where it announces itself
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub guard_name: Option<String>,
+
+    /// How it tells what happens
+    #[arg(long, value_name = "FORM")]
+    pub log: Option<LogForm>,
+}
+
+/// What holds where LaunchDarkly changed the same too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Conflict {
+    /// The override.
+    Hold,
+    /// LaunchDarkly.
+    Launchdarkly,
+}
+
+impl Arguments {
+    /// The settings, with what was typed over them.
+    fn over(&self, settings: &GuardSettings) -> GuardSettings {
+        GuardSettings {
+            stream_url: settings.stream_url.clone(),
+            listen: self.listen.or(settings.listen),
+            admin: self.admin.or(settings.admin),
+            state: self.state.clone().unwrap_or_else(|| settings.state.clone()),
+            name: self.guard_name.clone().or_else(|| settings.name.clone()),
+            tls_cert: self.tls_cert.clone().or_else(|| settings.tls_cert.clone()),
+            tls_key: self.tls_key.clone().or_else(|| settings.tls_key.clone()),
+            log: self.log.unwrap_or(settings.log),
+        }
+    }
+}
+
+/// Runs it, until it is told to end.
+///
+/// # Errors
+/// Where it cannot begin: an address that is taken, a folder that cannot be used, settings that cannot be meant.
+pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    let settings = arguments.over(&context.settings.guard);
+    let listen = settings.listen.ok_or_else(|| {
+        Failure::usage("where is the guard to listen? Neither --listen nor RC_LISTEN says so")
+            .hint("On the relay's own machine: rc guard --listen 127.0.0.1:8031")
+    })?;
+    let stores = stores::open(context.settings)?;
+    let environments = Environments::of(context.settings, Configurations::read(context.settings).await?, &stores);
+    let launchdarkly = LaunchDarkly::at(&settings.stream_url, SILENCE_MAX, None)
+        .map_err(|error| Failure::usage("LaunchDarkly's stream cannot be asked").cause(error.to_string()))?;
+    let tls = tls::acceptor(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
+    // Before the folder: nobody is locked out by a guard that cannot listen.
+    let listener = listening(listen).await?;
+    let admin = match settings.admin {
+        Some(address) => Some(listening(address).await?),
+        None => None,
+    };
+    let folder = open_folder(settings.state.clone()).await?;
+    let salt = folder.salt().map_err(unusable)?;
+    let (alarms, told) = Alarms::new();
+    let keeper = Keeper::start(folder, alarms.clone());
+    let address = listener.local_addr().unwrap_or(listen);
+    let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address.port()));
+    let on_conflict = match arguments.on_conflict {
+        Conflict::Hold => OnConflict::Hold,
+        Conflict::Launchdarkly => OnConflict::LaunchDarkly,
+    };
+    let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
+    let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
+    let (follow, following) =
+        following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
+    let telling = Telling { output: context.output, form: settings.log };
+    telling.beginning(&telling::Beginning {
+        name: &name,
+        address,
+        admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+        launchdarkly: launchdarkly.shown(),
+        environments: &environments.configured,
+        shadow: arguments.shadow,
+        is_plain: tls.is_none(),
+    });
+    let parts = HubParts {
+        launchdarkly,
+        on_conflict,
+        shadow: arguments.shadow,
+        refused_for: REFUSED_FOR,
+        environments: environments.configured,
+        place: environments.place,
+        follow,
+        alarms,
+        keeper: Some(keeper),
+        salt,
+    };
+    let guard = Guard { parts, listener, tls, admin, name };
+    let running =
+        guard.start().map_err(|error| Failure::new(Kind::Other, "it did not begin").cause(error.to_string()))?;
+    telling.until(ended(), told).await?;
+    telling.say("ends: relays are let go, and come back to the next one");
+    running.stop().await;
+    following.end().await;
+    Ok(ExitCode::Done)
+}
+
+/// Begins to follow stores, writing down below the guard's folder what it writes to them.
+async fn following(parts: overrides::Parts, state: &Path) -> Result<(Follow, Following), Failure> {
+    let folder = state.join("playback");
+    let begun = tokio::task::spawn_blocking(move || overrides::following(parts, &folder)).await;
+    let begun = begun.map_err(|error| Failure::new(Kind::Other, "stores are not followed").cause(error.to_string()))?;
+    begun.map_err(|error| Failure::from(error).while_doing("the guard's folder cannot be used"))
+}
+
+/// Comes back when the process is told to end.
+async fn ended() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(Kind::Other, "signals cannot be heard").cause(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn listening(address: SocketAddr) -> Result<TcpListener, Failure> {
+    // With SO_REUSEADDR, so that the next guard can listen as soon as this one has ended.
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::new(Kind::Other, format!("{address} cannot be listened at")).cause(error.to_string());
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return failure.hint("Another program, or another guard, listens there.");
+        }
+        failure
+    })
+}
+
+async fn open_folder(path: PathBuf) -> Result<Folder, Failure> {
+    let opened = tokio::task::spawn_blocking(move || Folder::open(&path)).await;
+    let opened = opened.map_err(|error| Failure::new(Kind::Other, "the guard's folder").cause(error.to_string()))?;
+    opened.map_err(unusable)
+}
+
+fn unusable(error: FolderError) -> Failure {
+    let failure = Failure::new(Kind::Other, "the guard's folder cannot be used").cause(error.to_string());
+    match error {
+        FolderError::InUse { .. } => failure.hint("Each guard has a folder of its own: --state FOLDER"),
+        FolderError::Unusable { .. } | FolderError::Foreign { .. } => failure.hint("Name another one: --state FOLDER"),
+    }
+}
+
+/// A name for a guard that was not given one: there may be several on a host.
+fn named(host: &str, port: u16) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let host: String = host.chars().map(allowed).take(50).collect();
+    format!("{host}-{port}")
+}

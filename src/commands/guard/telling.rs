@@ -1,0 +1,124 @@
+//! What a guard tells while it runs, on standard error: lines for people, or one JSON object a line. Every line has its time.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::error::Failure;
+use crate::guard::alarm::Alarm;
+use crate::guard::alarm::Told;
+use crate::guard::environment::GuardedEnvironment;
+use crate::settings::LogForm;
+use crate::ui::harmless::harmless;
+use crate::ui::output::Output;
+use crate::ui::words::list;
+
+/// Tells what happens.
+pub(super) struct Telling<'o> {
+    pub output: &'o Output,
+    pub form: LogForm,
+}
+
+/// What is told first.
+pub(super) struct Beginning<'b> {
+    pub name: &'b str,
+    pub address: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub launchdarkly: String,
+    pub environments: &'b [GuardedEnvironment],
+    pub shadow: bool,
+    pub is_plain: bool,
+}
+
+impl Telling<'_> {
+    /// Tells alarms until `ended` comes back.
+    pub(super) async fn until(
+        &self,
+        ended: impl Future<Output = Result<(), Failure>>,
+        mut told: mpsc::Receiver<Told>,
+    ) -> Result<(), Failure> {
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            tokio::select! {
+                ended = &mut ended => return ended,
+                Some(told) = told.recv() => self.alarm(&told),
+            }
+        }
+    }
+
+    /// Tells where the guard listens, and whom it guards.
+    pub(super) fn beginning(&self, beginning: &Beginning<'_>) {
+        let names: Vec<&str> = beginning.environments.iter().map(|environment| environment.name.as_str()).collect();
+        if self.form == LogForm::Json {
+            let line = json!({
+                "time": now(),
+                "what": "listens",
+                "name": beginning.name,
+                "address": beginning.address.to_string(),
+                "admin": beginning.admin.map(|admin| admin.to_string()),
+                "launchdarkly": beginning.launchdarkly,
+                "shadow": beginning.shadow,
+                "environments": names,
+            });
+            self.output.say(&line.to_string());
+            return;
+        }
+        let admin = beginning.admin.map(|admin| format!(", status at http://{admin}/status")).unwrap_or_default();
+        self.say(&format!(
+            "guard {} listens at {}{admin}; LaunchDarkly's stream is {}",
+            beginning.name, beginning.address, beginning.launchdarkly
+        ));
+        if names.is_empty() {
+            self.say("no environment is configured: keys and places come from relays with automatic configuration");
+        } else {
+            self.say(&format!("guards {}", list(&names)));
+        }
+        if beginning.shadow {
+            self.say("only forwards and compares (--shadow): what it would have done is told, and nothing is done");
+        }
+        if beginning.is_plain && !beginning.address.ip().is_loopback() {
+            self.say("relays send SDK keys to it unencrypted: on a network that others use, give it a certificate (--tls-cert)");
+        }
+    }
+
+    /// Tells something.
+    pub(super) fn say(&self, text: &str) {
+        match self.form {
+            LogForm::Text => self.output.say(&format!("{} {}", now(), harmless(text))),
+            LogForm::Json => self.output.say(&json!({ "time": now(), "what": "says", "told": text }).to_string()),
+        }
+    }
+
+    fn alarm(&self, told: &Told) {
+        let (what, alarm) = match told {
+            Told::Raised(alarm) => ("alarm", alarm),
+            Told::Over(alarm) => ("over", alarm),
+        };
+        match self.form {
+            LogForm::Text => {
+                let words = if what == "over" { "over: " } else { "" };
+                self.output.say(&format!("{} [{}] {words}{}", now(), alarm.name.kind.name(), harmless(&alarm.told)));
+            }
+            LogForm::Json => self.output.say(&line_of(what, alarm).to_string()),
+        }
+    }
+}
+
+fn line_of(what: &str, alarm: &Alarm) -> serde_json::Value {
+    json!({
+        "time": now(),
+        "what": what,
+        "alarm": alarm.name.kind.name(),
+        "environment": alarm.name.environment,
+        "flag": alarm.name.flag.as_ref().map(ToString::to_string),
+        "since": format!("{:.0}", alarm.since),
+        "told": alarm.told,
+    })
+}
+
+fn now() -> String {
+    format!("{:.0}", Timestamp::now())
+}

@@ -1,0 +1,266 @@
+//! What somebody has to know: raised once, told once, kept until it is over. It must not know who listens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::flag::key::FlagKey;
+
+/// The most alarms that stand at one time; more are counted, and not kept.
+const STANDING_MAX: usize = 1_000;
+
+/// The most alarms that wait to be told.
+const WAITING_MAX: usize = 1_000;
+
+/// What an alarm is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlarmKind {
+    /// LaunchDarkly's stream is away.
+    UpstreamAway,
+    /// LaunchDarkly refuses a key.
+    KeyRefused,
+    /// A relay uses a key of which no environment is known: it gets LaunchDarkly's stream, and no overrides.
+    KeyUnknown,
+    /// LaunchDarkly sent what it never sends.
+    NotUnderstood,
+    /// The override holds although LaunchDarkly has another value since.
+    Conflict,
+    /// LaunchDarkly's value goes through in place of the override.
+    GivenWay,
+    /// The override cannot be applied; LaunchDarkly's record goes through.
+    NotApplied,
+    /// LaunchDarkly deleted or archived an overridden flag.
+    FlagGone,
+    /// No store of the environment answers.
+    StoresAway,
+    /// A store of the environment does not answer.
+    StoreAway,
+    /// An override was gone from a store without having ended.
+    OverrideLost,
+    /// An override was copied to a store, or ended in one: nothing is wrong.
+    OverrideKept,
+    /// An override could not be written to a store.
+    OverrideNotKept,
+    /// An override in a store cannot be read.
+    OverrideUnreadable,
+    /// The guard cannot announce itself in a store.
+    NotAnnounced,
+    /// What is served is from memory or disk alone.
+    OldState,
+    /// A relay did not take what it was sent, and was cut off.
+    RelaySlow,
+    /// A relay of a version that is not supported.
+    RelayUnsupported,
+    /// A limit was reached.
+    Limit,
+    /// The guard's own folder cannot be used.
+    StateFolder,
+    /// A guard that only looks on would have sent something else.
+    Shadow,
+}
+
+impl AlarmKind {
+    /// All of them.
+    pub const ALL: [AlarmKind; 21] = [
+        AlarmKind::UpstreamAway,
+        AlarmKind::KeyRefused,
+        AlarmKind::KeyUnknown,
+        AlarmKind::NotUnderstood,
+        AlarmKind::Conflict,
+        AlarmKind::GivenWay,
+        AlarmKind::NotApplied,
+        AlarmKind::FlagGone,
+        AlarmKind::StoresAway,
+        AlarmKind::StoreAway,
+        AlarmKind::OverrideLost,
+        AlarmKind::OverrideKept,
+        AlarmKind::OverrideNotKept,
+        AlarmKind::OverrideUnreadable,
+        AlarmKind::NotAnnounced,
+        AlarmKind::OldState,
+        AlarmKind::RelaySlow,
+        AlarmKind::RelayUnsupported,
+        AlarmKind::Limit,
+        AlarmKind::StateFolder,
+        AlarmKind::Shadow,
+    ];
+
+    /// Its name in JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlarmKind::UpstreamAway => "upstream-away",
+            AlarmKind::KeyRefused => "key-refused",
+            AlarmKind::KeyUnknown => "key-unknown",
+            AlarmKind::NotUnderstood => "not-understood",
+            AlarmKind::Conflict => "conflict",
+            AlarmKind::GivenWay => "given-way",
+            AlarmKind::NotApplied => "not-applied",
+            AlarmKind::FlagGone => "flag-gone",
+            AlarmKind::StoresAway => "stores-away",
+            AlarmKind::StoreAway => "store-away",
+            AlarmKind::OverrideLost => "override-lost",
+            AlarmKind::OverrideKept => "override-kept",
+            AlarmKind::OverrideNotKept => "override-not-kept",
+            AlarmKind::OverrideUnreadable => "override-unreadable",
+            AlarmKind::NotAnnounced => "not-announced",
+            AlarmKind::OldState => "old-state",
+            AlarmKind::RelaySlow => "relay-slow",
+            AlarmKind::RelayUnsupported => "relay-unsupported",
+            AlarmKind::Limit => "limit",
+            AlarmKind::StateFolder => "state-folder",
+            AlarmKind::Shadow => "shadow",
+        }
+    }
+}
+
+/// Which alarm: there is one at a time of each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlarmName {
+    /// What it is about.
+    pub kind: AlarmKind,
+    /// The environment's name, where it is about one.
+    pub environment: Option<String>,
+    /// The flag, where it is about one.
+    pub flag: Option<FlagKey>,
+}
+
+/// Something that somebody has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Which.
+    pub name: AlarmName,
+    /// For people: what is so, and what to do.
+    pub told: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// An alarm began, or says something else than before.
+    Raised(Alarm),
+    /// It is over.
+    Over(Alarm),
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    alarms: BTreeMap<AlarmName, Alarm>,
+    counts: BTreeMap<AlarmKind, u64>,
+    untold: u64,
+}
+
+/// The one place for alarms. Clones are the same place.
+#[derive(Debug, Clone)]
+pub struct Alarms {
+    standing: Arc<Mutex<Standing>>,
+    telling: mpsc::Sender<Told>,
+}
+
+impl Alarms {
+    /// The place, and what is told there.
+    pub fn new() -> (Self, mpsc::Receiver<Told>) {
+        let (telling, told) = mpsc::channel(WAITING_MAX);
+        (Self { standing: Arc::default(), telling }, told)
+    }
+
+    /// Raises an alarm. One that stands already and says the same is not told again.
+    pub fn raise(&self, name: AlarmName, told: impl Into<String>) {
+        let told = told.into();
+        let mut standing = self.held();
+        let since = match standing.alarms.get(&name) {
+            Some(known) if known.told == told => return,
+            Some(known) => known.since,
+            None => Timestamp::now(),
+        };
+        *standing.counts.entry(name.kind).or_default() += 1;
+        let alarm = Alarm { name: name.clone(), told, since };
+        if standing.alarms.len() < STANDING_MAX || standing.alarms.contains_key(&name) {
+            standing.alarms.insert(name, alarm.clone());
+        }
+        self.tell(&mut standing, Told::Raised(alarm));
+    }
+
+    /// Tells of something that is over as soon as it happened.
+    pub fn tell_once(&self, name: AlarmName, told: impl Into<String>) {
+        let mut standing = self.held();
+        *standing.counts.entry(name.kind).or_default() += 1;
+        let alarm = Alarm { name, told: told.into(), since: Timestamp::now() };
+        self.tell(&mut standing, Told::Raised(alarm));
+    }
+
+    /// What was alarmed is over.
+    pub fn clear(&self, name: &AlarmName) {
+        let mut standing = self.held();
+        if let Some(alarm) = standing.alarms.remove(name) {
+            self.tell(&mut standing, Told::Over(alarm));
+        }
+    }
+
+    /// The alarms that stand, in order.
+    pub fn standing(&self) -> Vec<Alarm> {
+        self.held().alarms.values().cloned().collect()
+    }
+
+    /// How often each kind was raised, and how many could not be told because nobody listened fast enough.
+    pub fn counts(&self) -> (BTreeMap<AlarmKind, u64>, u64) {
+        let standing = self.held();
+        (standing.counts.clone(), standing.untold)
+    }
+
+    fn tell(&self, standing: &mut Standing, told: Told) {
+        if self.telling.try_send(told).is_err() {
+            standing.untold += 1;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Standing> {
+        // What is kept here is as good after a panic as before.
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(kind: AlarmKind) -> AlarmName {
+        AlarmName { kind, environment: Some("shop/production".to_owned()), flag: None }
+    }
+
+    #[test]
+    fn an_alarm_is_told_when_it_begins_changes_and_ends() {
+        let (alarms, mut told) = Alarms::new();
+        alarms.raise(name(AlarmKind::UpstreamAway), "away");
+        alarms.raise(name(AlarmKind::UpstreamAway), "away");
+        alarms.raise(name(AlarmKind::UpstreamAway), "still away");
+        assert_eq!(alarms.standing().len(), 1);
+        alarms.clear(&name(AlarmKind::UpstreamAway));
+        alarms.clear(&name(AlarmKind::UpstreamAway));
+        let mut words = Vec::new();
+        while let Ok(one) = told.try_recv() {
+            words.push(match one {
+                Told::Raised(alarm) => alarm.told,
+                Told::Over(alarm) => format!("over: {}", alarm.told),
+            });
+        }
+        assert_eq!(words, ["away", "still away", "over: still away"]);
+        assert!(alarms.standing().is_empty());
+        assert_eq!(alarms.counts().0[&AlarmKind::UpstreamAway], 2);
+    }
+
+    #[test]
+    fn nobody_who_listens_holds_nobody_up() {
+        let (alarms, _told) = Alarms::new();
+        for number in 0..=WAITING_MAX {
+            alarms.raise(name(AlarmKind::UpstreamAway), format!("{number}"));
+        }
+        assert_eq!(alarms.counts().1, 1);
+    }
+}

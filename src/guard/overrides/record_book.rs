@@ -1,0 +1,224 @@
+//! What the guard writes down before it writes to a store: a playback of its own, below its folder. Nobody replays from
+//! there; it is the proof that a write was written down (design 3.1), and for people who ask what happened. DISK: everything
+//! here blocks.
+//!
+//! Each override that the guard has a hand in gets an edit in a file, in the name of whoever made the override. Files are
+//! set aside as soon as the guard has nothing more to do with what is in them, and those of an earlier run at once.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::change::edit::Change;
+use crate::change::edit::ChangeKind;
+use crate::change::edit::Edit;
+use crate::change::event::EditIndex;
+use crate::change::id::ChangeId;
+use crate::change::override_::Override;
+use crate::change::recorded::OverrideWrite;
+use crate::change::recorded::Recorded;
+use crate::change::recorded::Write;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
+use crate::playback::ChangeFile;
+use crate::playback::EditIntent;
+use crate::playback::Intent;
+use crate::playback::PLAYBACK_FORMAT;
+use crate::playback::Playback;
+use crate::playback::PlaybackError;
+use crate::playback::Telling;
+use crate::playback::record_writes_in;
+
+/// The most edits in one file.
+const EDITS_MAX: usize = 200;
+
+/// One flag of an environment.
+type Subject = (Environment, FlagKey);
+
+/// A file that is open.
+#[derive(Debug)]
+struct Open {
+    file: ChangeFile,
+    /// The flags in it with which the guard is not done.
+    flags: BTreeSet<Subject>,
+}
+
+/// The guard's playback.
+#[derive(Debug)]
+pub struct RecordBook {
+    playback: Playback,
+    open: BTreeMap<ChangeId, Open>,
+    places: BTreeMap<Subject, (ChangeId, EditIndex)>,
+}
+
+impl RecordBook {
+    /// Begins with an empty one: what an earlier run left is set aside.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub fn begin(playback: Playback) -> Result<Self, PlaybackError> {
+        let loaded = playback.load_waiting()?;
+        let left: Vec<ChangeFile> = loaded.files.iter().filter_map(|file| playback.reopen(file).ok()).collect();
+        set_aside(&playback, &left)?;
+        Ok(Self { playback, open: BTreeMap::new(), places: BTreeMap::new() })
+    }
+
+    /// Writes down what is about to be written.
+    ///
+    /// # Errors
+    /// The disk did not take it, or a write names no override. Then nothing may be written to a store.
+    pub(super) fn record<'w>(&mut self, writes: &'w [Write]) -> Result<Recorded<'w>, PlaybackError> {
+        let overrides: Vec<Override> = writes.iter().map(override_of).collect::<Result<_, _>>()?;
+        let subject = |override_: &Override| (override_.environment.clone(), override_.flag.clone());
+        let mut new: BTreeMap<Subject, &Override> = BTreeMap::new();
+        for override_ in overrides.iter().filter(|override_| !self.places.contains_key(&subject(override_))) {
+            new.insert(subject(override_), override_);
+        }
+        let new: Vec<(Subject, &Override)> = new.into_iter().collect();
+        for part in new.chunks(EDITS_MAX) {
+            self.open_for(part)?;
+        }
+        let mut by_file: BTreeMap<ChangeId, Vec<(EditIndex, usize)>> = BTreeMap::new();
+        for (place, override_) in overrides.iter().enumerate() {
+            if let Some((file, edit)) = self.places.get(&subject(override_)) {
+                by_file.entry(*file).or_default().push((*edit, place));
+            }
+        }
+        let mut files: Vec<Telling<'_>> = self
+            .open
+            .iter_mut()
+            .filter_map(|(id, open)| Some(Telling { file: &mut open.file, writes: by_file.remove(id)? }))
+            .collect();
+        record_writes_in(&mut files, writes, Timestamp::now())
+    }
+
+    fn open_for(&mut self, part: &[(Subject, &Override)]) -> Result<(), PlaybackError> {
+        let Some((_, first)) = part.first() else { return Ok(()) };
+        let edit = |((environment, flag), override_): &(Subject, &Override)| Edit {
+            environment: environment.clone(),
+            flag: flag.clone(),
+            instructions: override_.instructions.clone(),
+        };
+        let change = Change {
+            id: ChangeId::new(),
+            kind: ChangeKind::Adopted,
+            motive: first.motive.clone(),
+            edits: part.iter().map(edit).collect(),
+        };
+        let id = change.id;
+        let intent = Intent {
+            format: PLAYBACK_FORMAT,
+            change,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            outage: Vec::new(),
+            edits: part.iter().map(|_| EditIntent { request: String::new(), targets: Vec::new() }).collect(),
+        };
+        let (file, _) = self.playback.record(&intent, &[])?;
+        let flags = part.iter().map(|(subject, _)| subject.clone()).collect();
+        self.open.insert(id, Open { file, flags });
+        for (edit, (subject, _)) in part.iter().enumerate() {
+            self.places.insert(subject.clone(), (id, edit));
+        }
+        Ok(())
+    }
+
+    /// The guard has nothing more to do with these flags of an environment than it has with those that are `kept`.
+    ///
+    /// # Errors
+    /// A file could not be moved; it is tried again next time.
+    pub(super) fn keep_only(
+        &mut self,
+        environment: &Environment,
+        kept: &BTreeSet<FlagKey>,
+    ) -> Result<(), PlaybackError> {
+        let is_done = |(of, flag): &Subject| of == environment && !kept.contains(flag);
+        let done: Vec<Subject> = self.places.keys().filter(|subject| is_done(subject)).cloned().collect();
+        for subject in done {
+            if let Some((file, _)) = self.places.remove(&subject)
+                && let Some(open) = self.open.get_mut(&file)
+            {
+                open.flags.remove(&subject);
+            }
+        }
+        let over: Vec<ChangeId> =
+            self.open.iter().filter(|(_, open)| open.flags.is_empty()).map(|(id, _)| *id).collect();
+        let files: Vec<ChangeFile> = over.iter().filter_map(|id| self.open.remove(id)).map(|open| open.file).collect();
+        set_aside(&self.playback, &files)
+    }
+}
+
+fn set_aside(playback: &Playback, files: &[ChangeFile]) -> Result<(), PlaybackError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let guard = playback.lock_for_replay()?;
+    playback.move_to_replayed(&guard, files)
+}
+
+/// The override that a write is about: the one that is put, or the one that ends.
+fn override_of(write: &Write) -> Result<Override, PlaybackError> {
+    let read = match &write.override_after {
+        OverrideWrite::Put(next) => return Ok(next.as_ref().clone()),
+        OverrideWrite::Keep | OverrideWrite::End(_) => write.override_before.as_deref().map(serde_json::from_str),
+    };
+    match read {
+        Some(Ok(before)) => Ok(before),
+        _ => Err(PlaybackError::Unwritable { problem: format!("{}: no override is named", write.flag) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::change::sample::change;
+    use crate::change::sample::flag;
+    use crate::change::sample::override_of as sample;
+    use crate::change::sample::target;
+    use crate::flag::instruction::Instruction;
+    use crate::playback::RealDisk;
+
+    fn put(key: &str) -> Write {
+        let mut override_ = sample(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
+        override_.flag = key.parse().unwrap();
+        Write {
+            target: target("eu"),
+            flag: key.parse().unwrap(),
+            before: Some(flag(42, true, 1, 0)),
+            after: Some(flag(43, false, 1, 0)),
+            override_before: None,
+            override_after: OverrideWrite::Put(Arc::new(override_)),
+            change: change(1),
+        }
+    }
+
+    #[test]
+    fn what_is_written_down_is_there_and_set_aside_when_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("playback");
+        let open = || Playback::open(&path, Arc::new(RealDisk)).unwrap();
+        let mut book = RecordBook::begin(open()).unwrap();
+        let writes = [put("a"), put("b")];
+        assert_eq!(book.record(&writes).unwrap().all().len(), 2);
+        assert_eq!(book.record(&writes[..1]).unwrap().all().len(), 1);
+        let loaded = open().load_waiting().unwrap();
+        assert_eq!((loaded.files.len(), loaded.damaged.len()), (1, 0));
+        let events: Vec<usize> = loaded.files[0].events.iter().map(|event| event.edit).collect();
+        assert_eq!(events, [0, 1, 0]);
+        let environment = "shop/production".parse().unwrap();
+        book.keep_only(&environment, &["b".parse().unwrap()].into()).unwrap();
+        assert_eq!(open().load_waiting().unwrap().files.len(), 1, "b is still in it");
+        book.keep_only(&environment, &BTreeSet::new()).unwrap();
+        assert_eq!(open().load_waiting().unwrap().files.len(), 0);
+        assert_eq!(open().load().unwrap().files.len(), 1);
+        // A guard that was killed leaves its files to the next one.
+        assert_eq!(book.record(&writes).unwrap().all().len(), 2);
+        drop(book);
+        let _book = RecordBook::begin(open()).unwrap();
+        assert_eq!(open().load_waiting().unwrap().files.len(), 0);
+        let nothing = Write { override_after: OverrideWrite::Keep, ..put("a") };
+        assert!(RecordBook::begin(open()).unwrap().record(&[nothing]).is_err());
+    }
+}

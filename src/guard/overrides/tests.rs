@@ -1,0 +1,311 @@
+//! What guards make of what happens to stores, in a small world without a network.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::known_flag::shares_history;
+use super::upkeep::Why;
+use super::world::World;
+use super::world::key;
+use crate::change::merge::Standing;
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
+use crate::change::sample::flag;
+use crate::flag::instruction::Instruction;
+use crate::flag::record::Record;
+
+const OFF: Instruction = Instruction::TurnFlagOff;
+const ON: Instruction = Instruction::TurnFlagOn;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn is_on(record: Option<&Record>) -> Option<bool> {
+    Some(record?.raw("on") == Some("true"))
+}
+
+/// The guard's relay has all, and the guards have looked again.
+fn deliver(world: &mut World) {
+    for guard in 0..world.guards.len() {
+        while world.deliver(guard) {}
+    }
+    world.all_look();
+}
+
+fn why(world: &mut World, guard: usize) -> Vec<Why> {
+    world.upkeep(guard).into_iter().map(|due| due.why).collect()
+}
+
+#[test]
+fn an_edit_is_told_at_once_and_copied_to_whom_it_did_not_reach() {
+    let mut world = World::new(3);
+    world.store(2, false);
+    world.update(OFF);
+    world.look(0, 0);
+    assert_eq!(is_on(world.should(0).as_ref()), Some(false), "told by one store alone");
+    world.all_look();
+    deliver(&mut world);
+    world.store(2, true);
+    assert_eq!(why(&mut world, 0), [], "whoever made it may still be writing");
+    world.pass(6 * SECOND);
+    assert_eq!(why(&mut world, 0), [Why::Copied]);
+    assert_eq!(world.stores[2].override_text, world.stores[0].override_text);
+    assert_eq!(world.stores[2].record, world.stores[0].record, "and the record with it");
+    world.pass(60 * SECOND);
+    world.all_look();
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn what_vanished_is_written_again_and_what_was_ended_is_not() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    world.wipe(0, false);
+    world.wipe(1, true);
+    world.all_look();
+    assert_eq!(is_on(world.should(0).as_ref()), Some(false), "it is not over");
+    assert_eq!(why(&mut world, 0), []);
+    world.pass(2 * SECOND);
+    assert_eq!(why(&mut world, 0), [Why::Vanished, Why::Vanished]);
+    assert!(world.stores[0].own().is_some() && world.stores[1].own().is_some());
+    assert_eq!(world.stores[0].record, None, "an empty store is LaunchDarkly's to fill");
+    world.undo();
+    world.all_look();
+    world.pass(60 * SECOND);
+    world.all_look();
+    assert_eq!(why(&mut world, 0), []);
+    assert!(world.guards[0].ledger.standing().next().is_none());
+    assert!(world.stores.iter().all(|store| store.own().is_none()));
+}
+
+#[test]
+fn a_leftover_that_was_ended_while_its_store_was_away_never_counts() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    world.store(1, false);
+    world.undo();
+    world.all_look();
+    deliver(&mut world);
+    // A guard that begins now, and the store comes back.
+    world.guards_begin_anew();
+    world.look(0, 0);
+    world.store(1, true);
+    assert_eq!(is_on(world.should(0).as_ref()), Some(true));
+    assert!(world.guards[0].ledger.standing().next().is_none());
+    world.all_look();
+    assert_eq!(is_on(world.should(0).as_ref()), Some(true));
+    assert_eq!(why(&mut world, 0), [Why::Over], "it ends there as well");
+    assert_eq!(world.stores[1].record, Some(flag(42, true, 1, 0)));
+    assert!(world.stores[1].own().is_none());
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn launchdarklys_newer_record_gets_into_every_override_together_with_its_record() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    world.launchdarkly_changes(true, 2);
+    for store in &world.stores {
+        assert_eq!(store.own().unwrap().upstream, world.launchdarkly);
+        assert_eq!(store.record, Some(flag(44, false, 2, 0)));
+    }
+    deliver(&mut world);
+    world.pass(60 * SECOND);
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]), "once");
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn a_record_that_nothing_explains_is_believed_when_all_have_looked_again() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.launchdarkly_changes(true, 2);
+    world.reset(0);
+    world.look(0, 0);
+    let standing = |world: &World| world.guards[0].ledger.standing().next().unwrap().1.clone();
+    assert_eq!(standing(&world).upstream.version(), 42, "it may be an override's that is on its way");
+    world.pass(2 * SECOND);
+    world.look(0, 0);
+    world.look(0, 1);
+    assert_eq!(standing(&world).upstream.version(), 43);
+    assert_eq!(world.should(0), Some(flag(44, false, 2, 0)));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn another_guards_newer_overlay_is_not_taken_for_launchdarklys() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    world.stream(0, false);
+    // The other guard's relay has it, and the note of it did not get to the stores yet.
+    world.stores[1].record = Some(flag(52, false, 2, 0));
+    for _ in 0..20 {
+        world.pass(SECOND);
+        world.look(0, 0);
+        world.look(0, 1);
+    }
+    assert_eq!(world.guards[0].ledger.standing().next().unwrap().1.upstream.version(), 42);
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn a_replayed_override_ends_when_a_stream_shows_it_and_nobody_is_put_back() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    world.update(Instruction::UpdateOffVariation { variation: 2 });
+    deliver(&mut world);
+    // The API is back, and no stream.
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.replay();
+    deliver(&mut world);
+    assert!(world.stores.iter().all(|store| matches!(store.own().unwrap().state, OverrideState::Replayed { .. })));
+    assert_eq!(is_on(world.should(0).as_ref()), Some(false));
+    // One of the two hears first; the other's last state is from before.
+    world.stream(1, true);
+    deliver(&mut world);
+    world.upkeep(1);
+    world.all_look();
+    assert!(world.stores.iter().all(|store| store.own().is_none()), "settled");
+    for guard in 0..2 {
+        assert!(world.guards[guard].ledger.standing().next().is_none());
+        assert_eq!(world.should(guard), Some(flag(43, false, 2, 0)), "guard {guard}");
+    }
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn a_colleagues_override_in_the_place_of_one_that_vanished_is_not_overwritten() {
+    let mut world = World::new(1);
+    world.update(OFF);
+    world.update(Instruction::UpdateOffVariation { variation: 2 });
+    deliver(&mut world);
+    world.wipe(0, false);
+    world.reset(0);
+    world.update(Instruction::UpdateFallthroughVariationOrRollout { variation: 2 });
+    let theirs = world.stores[0].override_text.clone();
+    world.all_look();
+    world.pass(60 * SECOND);
+    world.all_look();
+    assert_eq!(why(&mut world, 0), []);
+    assert_eq!(world.stores[0].override_text, theirs);
+    let Standing::InForce(holds) = world.standing() else { panic!() };
+    assert_eq!(world.guards[0].ledger.standing().next().unwrap().1.changes, holds.changes);
+}
+
+#[test]
+fn what_was_put_and_undone_between_two_looks_may_be_held() {
+    let mut world = World::new(1);
+    world.update(OFF);
+    world.update(ON);
+    world.update(OFF);
+    world.undo();
+    let guard = &mut world.guards[0];
+    assert!(guard.ledger.word().is_none());
+    world.look(0, 0);
+    // Four versions above what LaunchDarkly has: the channel knows, and makes everybody hold what they should.
+    let put = world.guards[0].channel.put_for_new().unwrap();
+    assert!(world.deliver(0), "somebody may hold what nobody saw");
+    assert!(String::from_utf8_lossy(&put).contains("\"version\":42"));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Launchdarkly { on: bool, variation: usize },
+    Stream { guard: usize, up: bool },
+    Store { store: usize, up: bool },
+    Update { on: bool },
+    Serve { variation: usize },
+    Undo,
+    Replay,
+    Wipe { store: usize, only_ours: bool },
+    Reset { store: usize },
+    Look { guard: usize, store: usize },
+    Upkeep { guard: usize },
+    Deliver { guard: usize },
+    Pass { tenths: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (guard, store) = (0..2_usize, 0..3_usize);
+    prop_oneof![
+        2 => (any::<bool>(), 0..3_usize).prop_map(|(on, variation)| Step::Launchdarkly { on, variation }),
+        2 => (guard.clone(), any::<bool>()).prop_map(|(guard, up)| Step::Stream { guard, up }),
+        2 => (store.clone(), any::<bool>()).prop_map(|(store, up)| Step::Store { store, up }),
+        3 => any::<bool>().prop_map(|on| Step::Update { on }),
+        1 => (0..3_usize).prop_map(|variation| Step::Serve { variation }),
+        2 => Just(Step::Undo),
+        2 => Just(Step::Replay),
+        1 => (store.clone(), any::<bool>()).prop_map(|(store, only_ours)| Step::Wipe { store, only_ours }),
+        1 => store.clone().prop_map(|store| Step::Reset { store }),
+        8 => (guard.clone(), store).prop_map(|(guard, store)| Step::Look { guard, store }),
+        4 => guard.clone().prop_map(|guard| Step::Upkeep { guard }),
+        6 => guard.prop_map(|guard| Step::Deliver { guard }),
+        4 => (1..80_u64).prop_map(|tenths| Step::Pass { tenths }),
+    ]
+}
+
+fn take(world: &mut World, step: &Step) {
+    match *step {
+        Step::Launchdarkly { on, variation } => world.launchdarkly_changes(on, variation),
+        Step::Stream { guard, up } => world.stream(guard, up),
+        Step::Store { store, up } => world.store(store, up),
+        Step::Update { on } => world.update(if on { ON } else { OFF }),
+        Step::Serve { variation } => world.update(Instruction::UpdateOffVariation { variation }),
+        Step::Undo => world.undo(),
+        Step::Replay => world.replay(),
+        Step::Wipe { store, only_ours } => world.wipe(store, only_ours),
+        Step::Reset { store } => world.reset(store),
+        Step::Look { guard, store } => world.look(guard, store),
+        Step::Upkeep { guard } => {
+            world.upkeep(guard);
+        }
+        Step::Deliver { guard } => {
+            world.deliver(guard);
+        }
+        Step::Pass { tenths } => world.pass(Duration::from_millis(100 * tenths)),
+    }
+    // What is written is told by the log, within milliseconds.
+    world.all_look();
+}
+
+proptest! {
+    // As many as PROPTEST_CASES says.
+    #![proptest_config(ProptestConfig::default())]
+
+    #[test]
+    fn guards_never_take_our_own_for_launchdarklys_and_agree_in_the_end(steps in prop::collection::vec(step(), 0..40)) {
+        let mut world = World::new(3);
+        for step in &steps {
+            take(&mut world, step);
+            prop_assert!(world.lies.is_empty(), "{:?}", world.lies);
+        }
+        world.settle();
+        prop_assert!(world.lies.is_empty(), "{:?}", world.lies);
+        let short = |own: &Override| (own.revision, own.changes.clone());
+        let holds = world.standing().in_force().cloned();
+        for store in &world.stores {
+            // What somebody put on the other side of a broken network is not ours to overwrite: people are told.
+            let own = store.own().filter(|own| holds.as_ref().is_none_or(|holds| shares_history(own, holds)));
+            let is_rival = own.is_none() && store.own().is_some();
+            prop_assert!(is_rival || own.as_ref().map(short) == holds.as_ref().map(short), "{:?}", own.as_ref().map(short));
+        }
+        for guard in 0..2 {
+            let known = world.guards[guard].ledger.flags().get(&key()).and_then(|known| known.standing());
+            prop_assert_eq!(known.map(short), holds.as_ref().map(short), "guard {} differs", guard);
+            let (should, stands) = (world.should(guard), world.stores[guard].record.clone());
+            // A store that was wiped is LaunchDarkly's to fill, unless there is an override.
+            let is_empty = stands.is_none() && holds.is_none();
+            prop_assert!(
+                is_empty || matches!((&should, &stands), (Some(one), Some(other)) if one.same_value(other)),
+                "guard {}: {:?}, in its store {:?}", guard, should, stands
+            );
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `rc guard` as relays meet it: the real program between a scripted LaunchDarkly that does the worst and relays that are
+//! read byte by byte; with the simulated LaunchDarkly and a real relay where that tells more.
+
+mod asked;
+mod automatic;
+mod bytes;
+mod memory;
+mod outage;
+mod overlay;
+mod process;
+mod refusals;
+mod relay;
+mod scripted;
+mod slow;
+mod through;
+mod update;
+mod wire;

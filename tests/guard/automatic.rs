@@ -1,0 +1,176 @@
+//! Relays with automatic configuration: passed through, kept sealed, and given back to whoever presents the key.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use super::process::Plan;
+use super::scripted::Reply;
+use super::scripted::Request;
+use super::scripted::Scripted;
+use super::wire::Wire;
+
+pub const RELAY_KEY: &str = "rel-22222222-2222-4222-8222-222222222222";
+pub const SDK_KEY: &str = "sdk-33333333-3333-4333-8333-333333333333";
+const OLD_KEY: &str = "sdk-44444444-4444-4444-8444-444444444444";
+const MOBILE_KEY: &str = "mob-55555555-5555-4555-8555-555555555555";
+const PATH: &str = "/relay_auto_config?rpacProtocolVersion=2";
+
+fn environment(id: &str, key: &str, version: u64, expires: i64) -> String {
+    format!(
+        "{{\"envID\":\"{id}\",\"envKey\":\"{id}\",\"envName\":\"P\",\"mobKey\":\"{MOBILE_KEY}\",\"projKey\":\"shop\",\
+         \"projName\":\"Shop\",\"sdkKey\":{{\"value\":\"{key}\",\"expiring\":{{\"value\":\"{OLD_KEY}\",\
+         \"timestamp\":{expires}}}}},\"defaultTtl\":0,\"secureMode\":false,\"version\":{version}}}"
+    )
+}
+
+fn put(expires: i64) -> String {
+    format!(
+        "event: put\ndata: {{\"path\":\"/\",\"data\":{{\"environments\":{{\"production\":{}}},\"filters\":{{}}}}}}\n\n",
+        environment("production", SDK_KEY, 1, expires)
+    )
+}
+
+pub fn answer(expires: i64) -> impl Fn(&Request) -> Reply {
+    move |request| match (request.path.as_str(), request.header("authorization")) {
+        (PATH, RELAY_KEY) => Reply::Stream(put(expires).into_bytes()),
+        ("/all", SDK_KEY | OLD_KEY) => Reply::Stream(super::bytes::PUT.into()),
+        _ => Reply::Status(403, ""),
+    }
+}
+
+pub fn in_ms(seconds: i64) -> i64 {
+    jiff::Timestamp::now().as_millisecond() + seconds * 1_000
+}
+
+pub fn plan(upstream: &Scripted) -> Plan {
+    Plan::new(upstream).relay_configuration(&format!(
+        "[Redis]\nlocalTtl = 1s\n[AutoConfig]\nkey = {RELAY_KEY}\nenvDatastorePrefix = \"ld-$CID\"\n"
+    ))
+}
+
+#[test]
+fn a_relay_starts_during_the_outage_with_what_was_kept_sealed() {
+    let upstream = Scripted::start(answer(in_ms(3_600)));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+    assert_eq!(relay.text(), put_as_sent(&upstream, &relay));
+    assert_eq!(Wire::stream(guard.address, "/all", SDK_KEY).text(), super::bytes::PUT);
+    let status = guard.wait_for_status(|status| status["streams"].as_array().unwrap().len() == 2);
+    let names: Vec<&str> =
+        status["streams"].as_array().unwrap().iter().map(|one| one["environment"].as_str().unwrap()).collect();
+    assert!(names.contains(&"shop/production"), "{names:?}");
+    // A change by patch is a part of what is given to the next relay, and of what is kept.
+    let patch = format!(
+        "event: patch\ndata: {{\"path\":\"/environments/canary\",\"data\":{}}}\n\n",
+        environment("canary", "sdk-canary-0001-0001", 1, 0)
+    );
+    upstream.send(patch.as_bytes());
+    assert_eq!(relay.text(), patch);
+    let mut second = Wire::stream(guard.address, PATH, RELAY_KEY);
+    let whole = second.text();
+    assert!(whole.starts_with("event: put\n") && whole.contains("sdk-canary-0001-0001") && whole.contains(SDK_KEY));
+    let asked = upstream.requests().iter().filter(|request| request.path == PATH).count();
+    assert_eq!(asked, 1);
+    plan.wait_for_kept(".sealed", 1);
+    plan.wait_for_kept(".put", 1);
+    let begun = Instant::now();
+    while !kept_whole(&plan) {
+        assert!(begun.elapsed() < super::wire::LONG);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(6));
+    guard.kill();
+    let kept = String::from_utf8_lossy(&plan.kept()).into_owned();
+    for secret in [RELAY_KEY, SDK_KEY, OLD_KEY, MOBILE_KEY, "sdk-canary-0001-0001"] {
+        assert!(!kept.contains(secret), "{secret} is on disk");
+    }
+
+    for black_hole in [false, true] {
+        if black_hole {
+            upstream.come_back();
+            upstream.script(|_| Reply::BlackHole);
+        } else {
+            upstream.go_away();
+        }
+        let guard = plan.start();
+        let begun = Instant::now();
+        let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+        assert_eq!(relay.text(), whole);
+        let mut flags = Wire::stream(guard.address, "/all", SDK_KEY);
+        assert!(flags.text().contains("checkout"));
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}, black hole: {black_hole}", begun.elapsed());
+        assert_eq!(Wire::ask(guard.address, PATH, "rel-wrong-wrong-wrong").status, 503);
+        assert_eq!(Wire::ask(guard.address, "/all", OLD_KEY).status, 200, "it has not expired yet");
+        for secret in [RELAY_KEY, SDK_KEY, OLD_KEY, MOBILE_KEY] {
+            assert!(!guard.told().contains(secret));
+        }
+    }
+}
+
+/// Whether the keys that were learnt are on disk.
+fn kept_whole(plan: &Plan) -> bool {
+    std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.matches("named").count() >= 3)
+}
+
+/// The put that the script sends is made anew for each test, with its time in it.
+fn put_as_sent(upstream: &Scripted, _: &Wire) -> String {
+    let request = upstream.requests().into_iter().find(|request| request.path == PATH).unwrap();
+    match upstream.reply_to(&request) {
+        Reply::Stream(bytes) => String::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_expired_key_gets_nothing_that_was_kept() {
+    let upstream = Scripted::start(answer(in_ms(8)));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+    relay.text();
+    assert_eq!(Wire::stream(guard.address, "/all", OLD_KEY).text(), super::bytes::PUT);
+    upstream.go_away();
+    assert_eq!(Wire::stream(guard.address, "/all", OLD_KEY).text(), super::bytes::PUT);
+    let begun = Instant::now();
+    while Wire::ask(guard.address, "/all", OLD_KEY).status != 503 {
+        assert!(begun.elapsed() < super::wire::LONG, "it is honoured for ever");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_word_to_reconnect_is_heard_by_the_guard_and_not_by_relays() {
+    let upstream = Scripted::start(answer(0));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+    let first = relay.text();
+    upstream.send(b"event: reconnect\ndata: {}\n\n");
+    assert_eq!(relay.text(), first, "LaunchDarkly's new put, on the same connection");
+    assert_eq!(upstream.wait_for_requests(2).len(), 2);
+}
+
+#[test]
+fn an_environment_that_an_attached_relay_has_is_not_left_out() {
+    let upstream = Scripted::start(answer(0));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    Wire::stream(guard.address, "/all", SDK_KEY).text();
+    plan.wait_for_kept(".sealed", 1);
+    let begun = Instant::now();
+    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.contains("worked")) {
+        assert!(begun.elapsed() < super::wire::LONG);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    guard.kill();
+    upstream.go_away();
+    let guard = plan.start();
+    // A relay that came to this guard from another one, with an environment that was not kept here.
+    assert_eq!(Wire::ask(guard.address, "/all", "sdk-newer-environment-1").status, 503);
+    let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+    relay.nothing_for(Duration::from_secs(3));
+    upstream.come_back();
+    assert!(relay.text().contains("production"), "LaunchDarkly's own word goes through");
+}
