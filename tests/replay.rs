@@ -4,6 +4,7 @@ mod answers;
 mod approvals;
 mod colleagues;
 mod conflicts;
+mod evidence;
 mod gone;
 mod killed;
 mod lost_answers;

@@ -128,6 +128,31 @@ pub fn shows(record: &Record, override_: &Override, version: u64) -> bool {
         || patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
 }
 
+/// Whether `record`, which LaunchDarkly handed out for an SDK key, shows that LaunchDarkly's data path has the replayed
+/// `override_`, and may take its place in stores. That is asked more strictly than of a store's own record or a relay's
+/// broadcast ([`shows`]), since nothing but the key says which environment it is about:
+///
+/// * it can be read, and is not deleted; it is the flag of that key with the salt of the override's base, which is random
+///   in each environment; and
+/// * it has `version` or a later one, and the override changes nothing on it. The version alone would do, if it is certain
+///   that the API's versions are those of records (launchdarkly.md 11, point 1); the content alone might be an older one.
+pub fn delivers(record: &Record, override_: &Override, version: u64) -> bool {
+    !record.is_tombstone()
+        && check::readable(record).is_ok()
+        && is_same_flag(record, &override_.base)
+        && record.version() >= version
+        && patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
+}
+
+/// Whether two records are of one flag in one environment, as far as they can tell: the same key, and the same salt.
+pub fn is_same_flag(record: &Record, other: &Record) -> bool {
+    let same = |name: &str| {
+        let text = |record: &Record| serde_json::from_str::<String>(record.raw(name)?).ok();
+        text(record).is_some_and(|value| !value.is_empty() && text(other) == Some(value))
+    };
+    same("key") && same("salt")
+}
+
 /// Whether `override_` is one that the operator has not seen: its newest change is none of those that are `known` to him
 /// (every override of the first read, and his own changes).
 pub fn is_strangers(override_: &Override, known: &[ChangeId]) -> bool {
@@ -202,6 +227,27 @@ mod tests {
         override_.state = OverrideState::Replayed { version: 44 };
         assert!(is_ours(&flag(45, false, 1, 0), [&override_]), "not set back yet");
         assert!(is_ours(&flag(44, false, 1, 0), [&override_]), "set back");
+    }
+
+    #[test]
+    fn what_an_sdk_key_shows() {
+        let base = flag(42, true, 1, 0);
+        let override_ = override_of(&base, &[Instruction::TurnFlagOff], change(1));
+        let shows = |record: &Record| delivers(record, &override_, 43);
+        let altered =
+            |from: &str, to: &str| Record::parse(flag(43, false, 1, 0).text().replace(from, to).as_bytes()).unwrap();
+        assert!(shows(&flag(43, false, 1, 0)));
+        assert!(shows(&flag(47, false, 2, 2)), "changed elsewhere since");
+        assert!(!shows(&flag(42, false, 1, 0)), "from before: off as well, and then on, perhaps");
+        assert!(!shows(&flag(43, true, 1, 0)), "a version that means something else, or another environment");
+        assert!(!shows(&altered(r#""salt":"s""#, r#""salt":"t""#)), "another environment's");
+        assert!(!shows(&altered(r#""salt":"s""#, r#""salt":null"#)), "nothing says whose it is");
+        assert!(!shows(&altered(r#""key":"checkout""#, r#""key":"check""#)), "another flag");
+        assert!(!shows(&altered(r#""deleted":false"#, r#""deleted":true"#)), "deleted");
+        assert!(!shows(&altered(r#""rules":[]"#, r#""rules":7"#)), "what no relay could read");
+        let unsalted = Record::parse(base.text().replace(r#""salt":"s""#, r#""salt":"""#).as_bytes()).unwrap();
+        let override_ = override_of(&unsalted, &[Instruction::TurnFlagOff], change(1));
+        assert!(!delivers(&altered(r#""salt":"s""#, r#""salt":"""#), &override_, 43), "nothing says whose it is");
     }
 
     #[test]

@@ -73,7 +73,9 @@ fn environment() -> String {
     text.push_str("\n[environment.\"project/environment\"] in relaycommander.toml\n");
     text.push_str("    prefix        prefix of its keys in every store\n");
     text.push_str("    prefixes      prefix in single stores: prefixes = { eu-1 = \"launchdarkly\" }\n");
-    text.push_str("    sdk_key_file  file with its SDK key, for looking at what a relay serves\n");
+    text.push_str(
+        "    sdk_key_file  file with its SDK key, for looking at what relays serve and LaunchDarkly delivers\n",
+    );
     text.push_str("    critical      true: rc update asks first\n");
     text.push_str(&format!("\nThe relay's own variables, where rc runs beside it\n{}\n", foreign(table::RELAY)));
     text.push_str(&format!("\nOthers that matter\n{}\n", foreign(table::LIBRARIES)));

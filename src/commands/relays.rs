@@ -18,6 +18,7 @@ use crate::relay::client::Deadlines;
 use crate::relay::client::RelayClient;
 use crate::relay::client::RelayError;
 use crate::relay::configuration::RelayConfiguration;
+use crate::relay::configuration::RelayEnvironment;
 use crate::relay::pairing;
 use crate::relay::pairing::RelayPlace;
 use crate::relay::pairing::Serving;
@@ -151,6 +152,27 @@ impl Configurations {
         })
     }
 
+    /// The environment's SDK key where that is certain, for asking LaunchDarkly itself: of the sections that name its
+    /// project, else of those with one of `prefixes`. `None` where they have several keys: somebody else's environment must
+    /// not pass for this one.
+    pub fn certain_key(&self, environment: &Environment, prefixes: &[&str]) -> Option<SdkKey> {
+        let of = |means: &dyn Fn(&RelayConfiguration, &RelayEnvironment) -> bool| {
+            let all = self.all.iter().flat_map(|known| known.environments.iter().map(move |section| (known, section)));
+            let means = all.filter(|(known, section)| means(known, section));
+            means.filter_map(|(_, section)| section.sdk_key.clone()).collect::<Vec<SdkKey>>()
+        };
+        let named = of(&|known, section| {
+            section.names_project(environment)
+                && known.matches(environment).iter().any(|one| std::ptr::eq(*one, section))
+        });
+        let keys = if named.is_empty() {
+            of(&|known, section| known.copies(section).iter().any(|copy| prefixes.contains(&copy.prefix.as_str())))
+        } else {
+            named
+        };
+        keys.first().filter(|first| keys.iter().all(|key| key == *first)).cloned()
+    }
+
     /// The configuration that a relay runs with: the one that names what its status names; with one relay and one
     /// configuration, that one.
     pub fn of_relay(&self, status: Option<&RelayStatus>, only_relay: bool) -> Option<&RelayConfiguration> {
@@ -170,10 +192,7 @@ impl Configurations {
     }
 }
 
-fn best_matches<'c>(
-    configuration: &'c RelayConfiguration,
-    environment: &Environment,
-) -> Vec<&'c crate::relay::configuration::RelayEnvironment> {
+fn best_matches<'c>(configuration: &'c RelayConfiguration, environment: &Environment) -> Vec<&'c RelayEnvironment> {
     let matches = configuration.matches(environment);
     let certain: Vec<_> = matches.iter().copied().filter(|section| section.names_project(environment)).collect();
     if certain.is_empty() { matches } else { certain }

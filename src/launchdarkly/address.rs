@@ -10,6 +10,21 @@ use crate::launchdarkly::api_error::ApiError;
 /// Where LaunchDarkly's commercial API is (OpenAPI description, "servers").
 pub const DEFAULT_BASE: &str = "https://app.launchdarkly.com";
 
+/// Where SDKs poll, beside each of LaunchDarkly's own APIs (launchdarkly.md 0, "Base URIs").
+const DELIVERY_BESIDE: [(&str, &str); 3] = [
+    ("app.launchdarkly.com", "https://sdk.launchdarkly.com"),
+    ("app.eu.launchdarkly.com", "https://sdk.eu.launchdarkly.com"),
+    ("app.launchdarkly.us", "https://sdk.launchdarkly.us"),
+];
+
+/// Where SDKs poll, if `api` is one of LaunchDarkly's own APIs. Nothing is guessed of any other.
+pub fn delivery_beside(api: &str) -> Option<&'static str> {
+    let api = Url::parse(api.trim()).ok()?;
+    let own = api.scheme() == "https" && api.port().is_none() && matches!(api.path(), "" | "/");
+    let host = api.host_str().filter(|_| own)?;
+    DELIVERY_BESIDE.iter().find(|(app, _)| *app == host).map(|(_, delivery)| *delivery)
+}
+
 /// The base of all addresses: `https`, or `http` to this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -131,6 +146,24 @@ mod tests {
         }
         let told = Address::parse("https://anna:hunter2@x").unwrap_err().to_string();
         assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn where_sdks_poll_is_known_of_launchdarklys_own_hosts_only() {
+        assert_eq!(delivery_beside(DEFAULT_BASE), Some("https://sdk.launchdarkly.com"));
+        assert_eq!(delivery_beside("https://app.eu.launchdarkly.com/"), Some("https://sdk.eu.launchdarkly.com"));
+        assert_eq!(delivery_beside("https://app.launchdarkly.us"), Some("https://sdk.launchdarkly.us"));
+        for api in [
+            "http://app.launchdarkly.com",
+            "https://app.launchdarkly.com:8443",
+            "https://app.launchdarkly.com/proxy",
+            "https://app.launchdarkly.com.example.com",
+            "https://proxy.example/",
+            "http://127.0.0.1:8080",
+            "app.launchdarkly.com",
+        ] {
+            assert_eq!(delivery_beside(api), None, "{api}");
+        }
     }
 
     #[test]

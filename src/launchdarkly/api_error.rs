@@ -230,6 +230,11 @@ impl ApiError {
         )
     }
 
+    /// Whether the next question would fare no better: an outage, or a pause that LaunchDarkly wants.
+    pub fn stops_everything(&self) -> bool {
+        self.is_outage() || matches!(self, ApiError::RateLimited { .. })
+    }
+
     /// What to do about it, where that can be said here.
     pub fn way_out(&self) -> Option<String> {
         match self {

@@ -8,6 +8,7 @@ use reqwest::Method;
 use reqwest::Url;
 
 use crate::flag::key::Environment;
+use crate::flag::key::EnvironmentKey;
 use crate::flag::key::FlagKey;
 use crate::launchdarkly::address::Address;
 use crate::launchdarkly::address::DEFAULT_BASE;
@@ -82,6 +83,26 @@ pub struct PatchOptions {
     pub ignore_conflicts: bool,
 }
 
+/// An answer about a flag that nobody has read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    what: String,
+    environment: EnvironmentKey,
+    flag: FlagKey,
+    body: Vec<u8>,
+}
+
+impl Unread {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] where the flag has no such environment; [`ApiError::NotJson`], [`ApiError::Unusable`].
+    pub fn read(&self) -> Result<RemoteFlag, ApiError> {
+        RemoteFlag::read(&self.body, &self.environment, &self.flag)
+            .map_err(|error| unreadable_flag(self.what.clone(), error))
+    }
+}
+
 /// The connection to LaunchDarkly's API. One request is in flight at a time, as its limits are for the account.
 pub struct Client {
     sender: Sender,
@@ -113,6 +134,14 @@ impl Client {
     /// # Errors
     /// See [`ApiError`]; `NotFound` where project, environment or flag is not there or not visible.
     pub async fn flag(&self, environment: &Environment, flag: &FlagKey) -> Result<RemoteFlag, ApiError> {
+        self.flag_unread(environment, flag).await?.read()
+    }
+
+    /// As [`Client::flag`], for whoever reads the answer later.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn flag_unread(&self, environment: &Environment, flag: &FlagKey) -> Result<Unread, ApiError> {
         let path = ["api", "v2", "flags", environment.project.as_str(), flag.as_str()];
         let url = self.sender.address().below(&path, &[("env", environment.key.as_str())])?;
         let call = Call {
@@ -122,7 +151,7 @@ impl Client {
             ..Call::read("GET /flags/{}/{}", url)
         };
         let body = self.sender.send(&call).await?;
-        RemoteFlag::read(&body, &environment.key, flag).map_err(|error| unreadable_flag(call.what, error))
+        Ok(Unread { what: call.what, environment: environment.key.clone(), flag: flag.clone(), body })
     }
 
     /// What LaunchDarkly says about an environment.
@@ -151,6 +180,36 @@ impl Client {
         request: &PatchRequest,
         options: PatchOptions,
     ) -> Result<RemoteFlag, ApiError> {
+        let (what, body) = self.patch_unread(environment, flag, request, options).await?;
+        RemoteFlag::read(&body, &environment.key, flag).map_err(|error| {
+            let problem = format!("the answer cannot be used: {error}");
+            if options.dry_run { unreadable_flag(what, error) } else { ApiError::Unknown { what, problem } }
+        })
+    }
+
+    /// Changes a flag as [`Client::patch`] does, and then reads it: only what LaunchDarkly shows counts, so the answer to
+    /// the patch itself is not looked at. The outer error is about the patch, the inner one about the reading.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn patch_and_look(
+        &self,
+        environment: &Environment,
+        flag: &FlagKey,
+        request: &PatchRequest,
+        options: PatchOptions,
+    ) -> Result<Result<Unread, ApiError>, ApiError> {
+        self.patch_unread(environment, flag, request, options).await?;
+        Ok(self.flag_unread(environment, flag).await)
+    }
+
+    async fn patch_unread(
+        &self,
+        environment: &Environment,
+        flag: &FlagKey,
+        request: &PatchRequest,
+        options: PatchOptions,
+    ) -> Result<(String, Vec<u8>), ApiError> {
         let mut query = Vec::new();
         if options.dry_run {
             query.push(("dryRun", "true"));
@@ -169,14 +228,7 @@ impl Client {
             ..Call::read("PATCH /flags/{}/{}", self.sender.address().below(&path, &query)?)
         };
         let body = self.sender.send(&call).await?;
-        RemoteFlag::read(&body, &environment.key, flag).map_err(|error| {
-            let problem = format!("the answer cannot be used: {error}");
-            if call.changes {
-                ApiError::Unknown { what: call.what, problem }
-            } else {
-                unreadable_flag(call.what, error)
-            }
-        })
+        Ok((call.what, body))
     }
 
     /// Waits a little, longer each time and in part by chance, before a patch that failed with `error` is decided again.

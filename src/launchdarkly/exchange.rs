@@ -61,13 +61,20 @@ pub(super) enum Fault {
 /// The transport: reqwest, made when it is first needed, since that takes 3 to 13 ms.
 pub(super) struct Exchange {
     address: Address,
+    /// Sent with everything beside the token.
+    headers: &'static [(&'static str, &'static str)],
     options: ClientOptions,
     http: OnceLock<Result<reqwest::Client, ApiError>>,
 }
 
 impl Exchange {
     pub(super) fn new(address: Address, options: ClientOptions) -> Self {
-        Self { address, options, http: OnceLock::new() }
+        Self { address, headers: &[("ld-api-version", API_VERSION)], options, http: OnceLock::new() }
+    }
+
+    /// With what LaunchDarkly has for SDKs, which is no API with versions.
+    pub(super) fn with_delivery(address: Address, options: ClientOptions) -> Self {
+        Self { address, headers: &[], options, http: OnceLock::new() }
     }
 
     pub(super) fn options(&self) -> &ClientOptions {
@@ -138,7 +145,9 @@ impl Exchange {
         authorization.set_sensitive(true);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, authorization);
-        headers.insert("ld-api-version", HeaderValue::from_static(API_VERSION));
+        for (name, value) in self.headers {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
         headers.insert(header::USER_AGENT, value(&self.options.user_agent, "the user agent")?);
         Ok(headers)
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Deserialize as _;
 
 use crate::flag::configuration::Clause;
 use crate::flag::configuration::Configuration;
@@ -67,15 +66,17 @@ impl RemoteFlag {
     /// # Errors
     /// See [`FlagReadError`]; also where the answer is about another flag than `flag`.
     pub fn read(body: &[u8], environment: &EnvironmentKey, flag: &FlagKey) -> Result<Self, FlagReadError> {
-        let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| FlagReadError::NotJson)?;
-        let unusable = |error: serde_json::Error| FlagReadError::Unusable(error.to_string());
-        let mut read = wire::Flag::deserialize(value).map_err(unusable)?;
+        let unusable = |error: serde_json::Error| match error.classify() {
+            serde_json::error::Category::Data => FlagReadError::Unusable(error.to_string()),
+            _ => FlagReadError::NotJson,
+        };
+        let mut read: wire::Flag = serde_json::from_slice(body).map_err(unusable)?;
         if read.key != flag.as_str() {
             return Err(FlagReadError::Unusable(format!("it is about {:?}", read.key)));
         }
         let here = read.environments.remove(environment.as_str());
         let here = here.ok_or_else(|| FlagReadError::NoEnvironment(environment.clone()))?;
-        let here = wire::FlagConfiguration::deserialize(here)
+        let here: wire::FlagConfiguration = serde_json::from_str(here.get())
             .map_err(|error| FlagReadError::Unusable(format!("environment {environment}: {error}")))?;
         let archived = read.archived || here.archived;
         let (version, last_modified) = (here.version, here.last_modified);

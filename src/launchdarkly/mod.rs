@@ -1,7 +1,7 @@
 //! LaunchDarkly's REST API. NETWORK. It reads flags, environments and the audit log, sends semantic patches and approval
 //! requests, and keeps to LaunchDarkly's rate limits. It decides nothing about overrides: what to send, and whether to
 //! send again after an answer that never came, is for the replay. It must not know about stores, relays, the playback
-//! or who is sitting at the terminal.
+//! or who is sitting at the terminal. Beside the API, it asks what LaunchDarkly delivers to SDKs (`delivery`).
 //!
 //! The token goes to one origin only: no redirect is followed, links in answers are used only if they stay on the same
 //! origin and path, and plain HTTP is for loopback. Facts about the API: LaunchDarkly's OpenAPI description.
@@ -12,6 +12,8 @@ pub mod approval;
 pub mod audit;
 pub mod client;
 pub mod comment;
+pub mod courier;
+pub mod delivery;
 pub mod environment;
 mod exchange;
 pub mod flag;
@@ -25,6 +27,9 @@ mod wire;
 pub use api_error::ApiError;
 pub use client::Client;
 pub use client::ClientOptions;
+pub use courier::Courier;
+pub use delivery::Delivery;
+pub use delivery::DeliveryError;
 pub use sender::Observer;
 pub use sender::Waiting;
 pub use token::Token;

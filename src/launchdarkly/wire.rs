@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
@@ -34,7 +35,7 @@ pub struct Flag {
     #[serde(default)]
     pub deprecated: bool,
     #[serde(default, deserialize_with = "null_is_default")]
-    pub environments: BTreeMap<String, Value>,
+    pub environments: BTreeMap<String, Box<RawValue>>,
 }
 
 /// `Variation`.

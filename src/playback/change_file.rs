@@ -243,7 +243,7 @@ impl ChangeFile {
             let (length, limit) = (payload.len() as u64, line::LINE_LENGTH_MAX as u64);
             return Err(PlaybackError::TooLong { path: path.to_owned(), length, limit });
         }
-        if format::decode_event(&payload, self.flags.len()).map_err(unwritable)? != *event {
+        if format::decode_event(&payload, self.flags.len()).map_err(unwritable)?.1 != *event {
             return Err(unwritable("an event reads back other than it is".to_owned()));
         }
         Ok(line::seal(previous, &payload))

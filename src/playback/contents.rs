@@ -162,13 +162,13 @@ impl Contents {
     }
 
     fn take_intent(&mut self, payload: &str) -> Step {
-        let newer = self.notice_newer(payload);
         match format::decode_intent(payload) {
             Ok(intent) => {
+                self.notice(intent.format);
                 self.intent = Some(intent);
                 Step::Sound
             }
-            Err(problem) => match newer {
+            Err(problem) => match self.notice_newer(payload) {
                 Some(newer) => {
                     self.glimpse = Some(glimpse(payload));
                     Step::Stop(format!("it is written in format {newer}; this rc knows up to {PLAYBACK_FORMAT}"))
@@ -179,20 +179,27 @@ impl Contents {
     }
 
     fn take_event(&mut self, number: usize, payload: &str, edit_count: usize) -> Step {
-        let newer = self.notice_newer(payload);
         match format::decode_event(payload, edit_count) {
-            Ok(event) => self.events.push(event),
-            Err(_) if newer.is_some() => {
-                self.not_understood.push(NotUnderstood { line: number, shown: beginning(payload.as_bytes()) });
+            Ok((format, event)) => {
+                self.notice(format);
+                self.events.push(event);
             }
-            Err(problem) => return Step::Stop(format!("it makes no sense: {problem}")),
+            Err(problem) if self.notice_newer(payload).is_none() => {
+                return Step::Stop(format!("it makes no sense: {problem}"));
+            }
+            Err(_) => self.not_understood.push(NotUnderstood { line: number, shown: beginning(payload.as_bytes()) }),
         }
         Step::Sound
     }
 
-    /// The format of the line, if it is a newer one than this program knows; kept for the file as a whole.
+    /// The format of a line that is not understood, if it is a newer one than this program knows.
     fn notice_newer(&mut self, payload: &str) -> Option<u32> {
-        let newer = format::format_of(payload).filter(|format| *format > PLAYBACK_FORMAT)?;
+        self.notice(format::format_of(payload)?)
+    }
+
+    /// Keeps the format of a line for the file as a whole, if it is a newer one than this program knows.
+    fn notice(&mut self, format: u32) -> Option<u32> {
+        let newer = Some(format).filter(|format| *format > PLAYBACK_FORMAT)?;
         self.newer = self.newer.max(Some(newer));
         Some(newer)
     }

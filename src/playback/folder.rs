@@ -243,8 +243,12 @@ impl Playback {
     ///
     /// # Errors
     /// The disk refused, or another file of that name is there. Some may be moved then; calling it again is fine.
-    pub fn move_to_replayed(&self, guard: &ReplayGuard, files: &[ChangeFile]) -> Result<(), PlaybackError> {
-        let names: Vec<String> = files.iter().map(|file| file.file_name().to_owned()).collect();
+    pub fn move_to_replayed<'f>(
+        &self,
+        guard: &ReplayGuard,
+        files: impl IntoIterator<Item = &'f ChangeFile>,
+    ) -> Result<(), PlaybackError> {
+        let names: Vec<String> = files.into_iter().map(|file| file.file_name().to_owned()).collect();
         self.place.move_to_replayed(guard, &names)
     }
 

@@ -285,13 +285,13 @@ pub(super) fn encode_event(event: &Event) -> Result<String, serde_json::Error> {
     })
 }
 
-/// Reads the payload of a later line of a change with `edit_count` edits.
-pub(super) fn decode_event(payload: &str, edit_count: usize) -> Result<Event, String> {
+/// Reads the payload of a later line of a change with `edit_count` edits: the format that it claims, and the event.
+pub(super) fn decode_event(payload: &str, edit_count: usize) -> Result<(u32, Event), String> {
     let line: EventLine<'_> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
     if line.edit >= edit_count {
         return Err(format!("it tells of edit {}, the change has {edit_count}", line.edit));
     }
-    Ok(Event { at: line.at, edit: line.edit, what: line.what.into_owned() })
+    Ok((line.format, Event { at: line.at, edit: line.edit, what: line.what.into_owned() }))
 }
 
 /// The format of a line, whatever else it says. `None` where it does not say.

@@ -1,5 +1,5 @@
-//! An SDK key: the secret with which a relay lets a server-side SDK in. Nothing here prints it; it leaves this value
-//! only as the `Authorization` header of a request to a relay, and for digests.
+//! An SDK key: the secret with which LaunchDarkly, or a relay in its place, lets a server-side SDK in. Nothing here prints
+//! it; it leaves this value only for the `Authorization` header of a request to a relay or to LaunchDarkly, and for digests.
 
 use std::fmt;
 
@@ -34,6 +34,11 @@ impl SdkKey {
     /// The last characters, as a relay's `/status` shows them: enough to tell keys apart, not enough to use one.
     pub fn tail(&self) -> &str {
         tail_of(&self.0)
+    }
+
+    /// The key itself, for the one header that carries it to LaunchDarkly.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
 
     /// The key itself: for a digest, or for comparing it with one that a relay presents.

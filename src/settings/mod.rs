@@ -156,6 +156,8 @@ pub struct LaunchDarklySettings {
     pub api_key: Option<Secret>,
     /// The REST API, without a slash at the end.
     pub api_url: String,
+    /// Where SDKs poll, without a slash at the end, where that was given.
+    pub sdk_url: Option<String>,
     /// How long to wait for each answer.
     pub timeout: Duration,
 }
@@ -406,6 +408,7 @@ fn launchdarkly(layers: &Layers) -> Result<LaunchDarklySettings, SettingsError> 
     Ok(LaunchDarklySettings {
         api_key: layers.find(&table::LD_API_KEY)?.map(|found| Secret::new(found.value)),
         api_url: with_default(layers, &table::LD_API_URL, launchdarkly_url)?,
+        sdk_url: parsed(layers, &table::LD_SDK_URL, launchdarkly_url)?,
         timeout: wait(layers, &table::RC_API_TIMEOUT)?,
     })
 }

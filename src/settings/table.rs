@@ -70,6 +70,8 @@ settings! {
         "LaunchDarkly API access token; needed by what talks to LaunchDarkly and by nothing else" }
     LD_API_URL { flag: None, key: Some("ld_api_url"), default: "https://app.launchdarkly.com", secret: false,
         "LaunchDarkly's REST API; plain http only to this machine" }
+    LD_SDK_URL { flag: None, key: Some("ld_sdk_url"), default: "[the one beside LD_API_URL, where that is LaunchDarkly's own]", secret: false,
+        "where LaunchDarkly's SDKs poll; rc replay asks there, with the SDK key, whether they get what it sent; plain http only to this machine" }
     LD_STREAM_URL { flag: None, key: Some("ld_stream_url"), default: "https://stream.launchdarkly.com", secret: false,
         "LaunchDarkly's stream, for the guard; plain http only to this machine" }
     RC_PROJECT { flag: Some("project"), key: Some("default_project"), default: "", secret: false,

@@ -178,7 +178,7 @@ fn the_token_follows_no_redirect_and_goes_nowhere_in_plain() {
 }
 
 /// A server that sends everybody elsewhere, as long as the test runs.
-fn redirecting_to(location: String) -> String {
+pub fn redirecting_to(location: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -106,6 +106,11 @@ impl Shop {
         self.runtime.block_on(self.control().fault(fault)).unwrap();
     }
 
+    /// On what SDKs and relays ask.
+    pub fn stream_fault(&self, fault: Fault) {
+        self.runtime.block_on(self.control().stream().fault(fault)).unwrap();
+    }
+
     pub fn back(&self) {
         self.runtime.block_on(self.control().clear_faults()).unwrap();
     }

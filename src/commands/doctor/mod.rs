@@ -2,6 +2,7 @@
 //! gives findings; `finding` shows them. Nothing is changed in stores, relays or LaunchDarkly; in the playback folder a
 //! file is made, synced and removed again, since nothing else tells that a change could be recorded.
 
+mod delivery;
 mod environments;
 mod finding;
 mod guards;
@@ -49,11 +50,12 @@ pub async fn run(_: Arguments, context: &Context<'_>) -> Result<ExitCode, Failur
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let reached = stores::examine(&surroundings, &views, &mut findings).await;
     environments::examine(&surroundings, &views, &mut findings);
-    let damaged = records::examine(&surroundings, &views, &mut findings).await;
+    let (damaged, samples) = records::examine(&surroundings, &views, &mut findings).await;
     let links = guards::examine(context, &surroundings, &views, &mut findings).await;
     relays::examine(context, &surroundings, &views, (&damaged, &links), &mut findings);
     relay_configurations::examine(&surroundings.configurations, &wrong, &views, &mut findings);
     launchdarkly::examine(context.settings, &views, &mut findings).await;
+    delivery::examine(context, &surroundings, &views, &samples, &mut findings).await;
     playback::examine(context.settings, &loaded, unreadable.as_ref(), &mut findings);
     pending::examine(&loaded, &views, jiff::Timestamp::now(), &mut findings);
     if context.output.wants_json() {

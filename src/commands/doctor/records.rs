@@ -31,12 +31,15 @@ type Own = BTreeMap<FlagKey, Record>;
 /// The prefixes under which some store has a record that relays cannot read.
 pub(super) type Damaged = BTreeSet<String>;
 
+/// One of LaunchDarkly's own records for each environment that has any.
+pub(super) type Samples = BTreeMap<String, (FlagKey, Record)>;
+
 /// Reads everything, and looks at it.
 pub(super) async fn examine(
     surroundings: &Surroundings,
     views: &[EnvironmentView<'_>],
     findings: &mut Findings,
-) -> Damaged {
+) -> (Damaged, Samples) {
     let mut damaged = Damaged::new();
     let mut targets: Vec<(Option<&EnvironmentView<'_>>, Target, bool)> = known(views)
         .filter(|(_, target)| target.reading.is_ok())
@@ -75,7 +78,8 @@ pub(super) async fn examine(
             }
         }
     }
-    damaged
+    let sample = |(environment, (_, own)): (String, (Target, Own))| Some((environment, own.into_iter().next()?));
+    (damaged, first.into_iter().filter_map(sample).collect())
 }
 
 /// What was found in one target.

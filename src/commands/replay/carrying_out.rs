@@ -1,7 +1,11 @@
 //! Carrying the plan out, in groups: what is about to be sent is noted and synced for a whole group, each flag of it is
-//! sent and read again, and then the group's stores are told (`settling`). Interrupted anywhere, the next replay finds out
-//! by reading.
+//! sent and read again, and then the group's stores are told (`settling`). One request follows the other without a pause
+//! (`launchdarkly::courier`); what they come to is decided meanwhile. Whatever is out of the ordinary ends the row of
+//! requests, is seen through by itself, and a new row begins behind it. Interrupted anywhere, the next replay finds out by
+//! reading.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -13,6 +17,7 @@ use crate::commands::replay::evidence::Evidence;
 use crate::commands::replay::files::Files;
 use crate::commands::replay::outcome::Done;
 use crate::commands::replay::outcome::Outcome;
+use crate::commands::replay::owed::Matter;
 use crate::commands::replay::plan::Decision;
 use crate::commands::replay::plan::Item;
 use crate::commands::replay::plan::Left;
@@ -28,7 +33,10 @@ use crate::commands::survey::Stores;
 use crate::error::Failure;
 use crate::flag::instruction::Instruction;
 use crate::launchdarkly::Client;
+use crate::launchdarkly::Courier;
 use crate::launchdarkly::client::PatchOptions;
+use crate::launchdarkly::courier::Patched;
+use crate::launchdarkly::courier::Patches;
 use crate::playback::Syncing;
 use crate::ui::time;
 
@@ -44,13 +52,21 @@ const FRESH_AFTER_QUESTIONS: Duration = Duration::from_secs(5);
 /// What was read of the stores may be this old when it is acted upon. They are near, and colleagues work on them.
 const STORES_FRESH: Duration = Duration::from_secs(1);
 
+/// How many groups are on their way while one is seen through.
+const AHEAD: usize = 2;
+
+/// How often a row may end without an answer about the flag that it began with.
+const ROWS_MAX: usize = 3;
+
 /// After so many flags in a row that LaunchDarkly did not take without saying why, it is left alone.
 const FAILING_MAX: u32 = 3;
 
 /// What carrying out needs.
 pub struct Means<'m> {
     /// LaunchDarkly.
-    pub client: &'m Client,
+    pub client: &'m Arc<Client>,
+    /// Who asks it.
+    pub courier: &'m Courier,
     /// The stores.
     pub stores: &'m Stores,
     /// What relays show meanwhile.
@@ -67,7 +83,8 @@ pub struct Means<'m> {
     pub request_approval: bool,
 }
 
-/// Does it all, and tells what came of it.
+/// Does it all, and tells what came of it. While LaunchDarkly is busy with one group, the stores are told of the one before
+/// it, and the next one is made ready.
 pub async fn carry_out(
     decided: Vec<Decided>,
     means: &Means<'_>,
@@ -75,14 +92,45 @@ pub async fn carry_out(
     context: &Context<'_>,
 ) -> Vec<Done> {
     let mut done = Vec::with_capacity(decided.len());
-    let mut run = Run { means, stopped: None, failing: 0, seen_at: means.seen_at };
-    let mut rest = decided.into_iter().peekable();
-    while rest.peek().is_some() {
-        let mut group: Vec<Decided> = rest.by_ref().take(GROUP).collect();
-        let outcomes = run.one_group(&mut group, files).await;
-        done.extend(settling::note_and_tell(&group, outcomes, means, files, context).await);
+    let mut run = Run { means, stopped: None, failing: 0, row: None, looked_at: means.seen_at };
+    let mut rest = decided.into_iter();
+    let mut ahead: VecDeque<Group> = VecDeque::new();
+    for _ in 0..AHEAD {
+        run.make_ready(&mut rest, &mut ahead, files).await;
+    }
+    while let Some(mut group) = ahead.pop_front() {
+        let outcomes = run.see_through(&mut group, &mut ahead, files).await;
+        run.make_ready(&mut rest, &mut ahead, files).await;
+        done.extend(settling::note_and_tell(&group.decided, outcomes, means, files, context).await);
     }
     done
+}
+
+/// Flags that are noted, sent and settled together.
+struct Group {
+    decided: Vec<Decided>,
+    /// What became of each in the stores since it was decided upon.
+    meanwhile: Vec<Option<Meanwhile>>,
+    /// Each as it is to be sent, if it is.
+    sendings: Vec<Option<Result<Sending, Left>>>,
+}
+
+impl Group {
+    /// What is to be sent, from `place` on: those that are not there any more as they were decided upon left out.
+    fn to_send(&self, place: usize) -> impl Iterator<Item = (&Sending, &Item)> {
+        let all = self.decided.iter().zip(&self.meanwhile).zip(&self.sendings).skip(place);
+        all.filter_map(|((one, meanwhile), sending)| match (&one.step, meanwhile, sending) {
+            (Step::Send(_), None, Some(Ok(sending))) => Some((sending, &one.item)),
+            _ => None,
+        })
+    }
+
+    /// The overrides about which something is to be done, from `place` on, each with where to note what became of it.
+    fn acted_upon(&mut self, place: usize) -> impl Iterator<Item = (&mut Matter, &mut Option<Meanwhile>)> {
+        let all = self.decided.iter_mut().zip(&mut self.meanwhile).skip(place);
+        let acts = all.filter(|(one, _)| !matches!(one.step, Step::Leave(_)));
+        acts.map(|(one, meanwhile)| (&mut one.item.matter, meanwhile))
+    }
 }
 
 /// How far the sending has come.
@@ -92,18 +140,32 @@ struct Run<'m> {
     stopped: Option<Failure>,
     /// How many flags in a row LaunchDarkly did not take.
     failing: u32,
-    /// When the stores were looked at.
-    seen_at: Instant,
+    /// What is under way.
+    row: Option<Patches>,
+    /// When the stores were looked at for all that is ready.
+    looked_at: Instant,
 }
 
 impl Run<'_> {
-    /// Sends what is to be sent of a group, and gives what came of each.
-    async fn one_group(&mut self, group: &mut [Decided], files: &mut Files<'_>) -> Vec<Outcome> {
-        let mut meanwhile: Vec<Option<Meanwhile>> = vec![None; group.len()];
-        self.look_again(group, &mut meanwhile).await;
-        let mut sendings: Vec<Option<Result<Sending, Left>>> = Vec::with_capacity(group.len());
+    /// Makes the next group ready: looks at the stores again where that is due, notes what is about to be sent, and adds it
+    /// to what is under way.
+    async fn make_ready(
+        &mut self,
+        rest: &mut impl Iterator<Item = Decided>,
+        ahead: &mut VecDeque<Group>,
+        files: &mut Files<'_>,
+    ) {
+        let decided: Vec<Decided> = rest.take(GROUP).collect();
+        if decided.is_empty() {
+            return;
+        }
+        let meanwhile = vec![None; decided.len()];
+        let mut group = Group { decided, meanwhile, sendings: Vec::new() };
+        if self.means.seen_at.elapsed() > STORES_FRESH {
+            look_again(self.means.stores, group.acted_upon(0)).await;
+        }
         let mut before: Vec<(&_, Happened)> = Vec::new();
-        for (one, meanwhile) in group.iter().zip(&meanwhile) {
+        for (one, meanwhile) in group.decided.iter().zip(&group.meanwhile) {
             if let Some(conflict) = one.decision.and_then(|decision| conflict(&one.item, decision)) {
                 before.push((&one.item.matter.subject, conflict));
             }
@@ -116,50 +178,93 @@ impl Run<'_> {
             if let (Step::Send(_), Some(Ok(sending)), None) = (&one.step, &sending, &self.stopped) {
                 before.push((&one.item.matter.subject, sending.attempted(&one.item)));
             }
-            sendings.push(sending);
+            group.sendings.push(sending);
         }
         if let Err(error) = files.note(&before, Syncing::Now) {
             self.stopped = self.stopped.take().or(Some(error.into()));
         }
-        let mut outcomes = Vec::with_capacity(group.len());
-        for (place, sending) in sendings.into_iter().enumerate() {
-            if self.seen_at.elapsed() > STORES_FRESH
-                && let (Some(left), Some(meanwhile)) = (group.get_mut(place..), meanwhile.get_mut(place..))
-            {
-                self.look_again(left, meanwhile).await;
+        match &mut self.row {
+            Some(row) if self.stopped.is_none() => {
+                group.to_send(0).for_each(|(sending, item)| row.add(sending.outgoing(item)));
             }
-            let Some(one) = group.get(place) else { continue };
-            outcomes.push(match meanwhile.get_mut(place).and_then(Option::take) {
+            _ => {}
+        }
+        ahead.push_back(group);
+    }
+
+    /// Gives what came of each flag of a group. `ahead` are the groups after it, which are on their way as well.
+    async fn see_through(
+        &mut self,
+        group: &mut Group,
+        ahead: &mut VecDeque<Group>,
+        files: &mut Files<'_>,
+    ) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(group.decided.len());
+        for place in 0..group.decided.len() {
+            let answer = self.answer(group, place, ahead).await;
+            let Some(one) = group.decided.get(place) else { continue };
+            let meanwhile = group.meanwhile.get_mut(place).and_then(Option::take);
+            let sending = group.sendings.get_mut(place).and_then(Option::take);
+            outcomes.push(match meanwhile {
                 Some(meanwhile) => became(&one.item, meanwhile),
-                None => self.one_flag(one, sending, files).await,
+                None => self.one_flag(one, sending, answer, files).await,
             });
         }
         outcomes
     }
 
-    /// Looks at the stores again, where what was seen of them is old by now and something is to be done about it.
-    async fn look_again(&mut self, group: &mut [Decided], meanwhile: &mut [Option<Meanwhile>]) {
-        if self.seen_at.elapsed() <= STORES_FRESH {
-            return;
-        }
-        let acts = |one: &Decided| !matches!(one.step, Step::Leave(_));
-        let (mut places, mut matters) = (Vec::new(), Vec::new());
-        for (place, one) in group.iter_mut().enumerate().filter(|(_, one)| acts(one)) {
-            places.push(place);
-            matters.push(&mut one.item.matter);
-        }
-        for (place, found) in places.into_iter().zip(second_look::look(self.means.stores, &mut matters).await) {
-            if let Some(slot) = meanwhile.get_mut(place) {
-                *slot = found.or(slot.take());
+    /// LaunchDarkly's answer to the patch of the flag at `place`. `None` where none is sent, or not in a row: what was read
+    /// of LaunchDarkly is old by now, and each flag is read again first.
+    async fn answer(&mut self, group: &mut Group, place: usize, ahead: &mut VecDeque<Group>) -> Option<Patched> {
+        // Each row either answers about this flag or has ended before it was sent; a new one begins with it.
+        for _ in 0..ROWS_MAX {
+            let is_sent = matches!(group.decided.get(place)?.step, Step::Send(_))
+                && matches!(group.meanwhile.get(place), Some(None))
+                && matches!(group.sendings.get(place), Some(Some(Ok(_))));
+            if !is_sent {
+                return None;
             }
+            // What is under way is under way, whatever else has happened.
+            if let Some(row) = &mut self.row {
+                if let Some(patched) = row.next().await {
+                    return Some(patched);
+                }
+                self.row = None;
+            }
+            if self.stopped.is_some() {
+                return None;
+            }
+            self.begin_row(group, place, ahead).await?;
         }
-        self.seen_at = Instant::now();
+        None
+    }
+
+    /// Sends everything that is ready, from `place` of `group` on. `None` where it is too old for that.
+    async fn begin_row(&mut self, group: &mut Group, place: usize, ahead: &mut VecDeque<Group>) -> Option<()> {
+        if self.looked_at.elapsed() > STORES_FRESH {
+            let now = Instant::now();
+            let later = ahead.iter_mut().flat_map(|group| group.acted_upon(0));
+            look_again(self.means.stores, group.acted_upon(place).chain(later)).await;
+            self.looked_at = now;
+        }
+        let limit = if self.means.asked { FRESH_AFTER_QUESTIONS } else { FRESH };
+        let read_until = self.means.read_at + limit;
+        if Instant::now() >= read_until {
+            return None;
+        }
+        let until = read_until.min(self.looked_at + STORES_FRESH);
+        let mut row = self.means.courier.patch(self.means.client, self.means.options, until);
+        let later = ahead.iter().flat_map(|group| group.to_send(0));
+        group.to_send(place).chain(later).for_each(|(sending, item)| row.add(sending.outgoing(item)));
+        self.row = Some(row);
+        Some(())
     }
 
     async fn one_flag(
         &mut self,
         one: &Decided,
         sending: Option<Result<Sending, Left>>,
+        answer: Option<Patched>,
         files: &mut Files<'_>,
     ) -> Outcome {
         let approval = match &one.step {
@@ -173,7 +278,7 @@ impl Run<'_> {
             Step::Abandon(why) => return Outcome::Abandoned { why: why.clone() },
             Step::Leave(left) => return Outcome::Left(left.clone()),
         };
-        if let Some(failure) = &self.stopped {
+        if let (Some(failure), None) = (&self.stopped, &answer) {
             return Outcome::Left(Left::failed(failure.clone().while_doing("not sent any more")));
         }
         let sending = match sending {
@@ -184,9 +289,8 @@ impl Run<'_> {
         if approval {
             return self.ask_for_approval(one, &sending).await;
         }
-        let limit = if self.means.asked { FRESH_AFTER_QUESTIONS } else { FRESH };
-        let stale = self.means.read_at.elapsed() > limit;
-        let sent = sending.send(&one.item, self.means.client, files, self.means.options, stale).await;
+        let Means { client, options, .. } = *self.means;
+        let sent = sending.see_through(&one.item, client, files, options, answer).await;
         self.failing = if matches!(sent, Sent::Failing(_)) { self.failing + 1 } else { 0 };
         match sent {
             Sent::Shown { version, more } => Outcome::Replayed { version, more },
@@ -223,6 +327,14 @@ impl Run<'_> {
             Ok(approval) => Outcome::Requested(approval),
             Err(error) => Outcome::Left(Left::failed(error.into())),
         }
+    }
+}
+
+/// Looks at the stores again, and notes what became of each override.
+async fn look_again<'l>(stores: &Stores, overrides: impl Iterator<Item = (&'l mut Matter, &'l mut Option<Meanwhile>)>) {
+    let (mut matters, slots): (Vec<&mut Matter>, Vec<&mut Option<Meanwhile>>) = overrides.unzip();
+    for (slot, found) in slots.into_iter().zip(second_look::look(stores, &mut matters).await) {
+        *slot = found.or(slot.take());
     }
 }
 

@@ -1,14 +1,20 @@
-//! LaunchDarkly's own data path, as relays show it: connections to their streams, opened before anything is sent, see the
-//! broadcast that follows. What a relay had before proves nothing, since it reads the very record that we put into its
-//! store; only what comes as a broadcast afterwards counts.
+//! LaunchDarkly's own data path, as far as it can be seen: as relays show it, and as LaunchDarkly tells it to SDKs that poll
+//! (`delivered`). Connections to the relays' streams, opened before anything is sent, see the broadcast that follows. What a
+//! relay had before proves nothing, since it reads the very record that we put into its store; only what comes as a
+//! broadcast afterwards counts.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::Either;
+use futures_util::future::select;
 use tokio::time::Instant;
 
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
+use crate::commands::replay::delivered::Delivered;
+use crate::commands::replay::delivered::Wanted;
 use crate::commands::replay::owed::Subject;
 use crate::commands::targets::Chosen;
 use crate::flag::key::Environment;
@@ -28,6 +34,7 @@ const BROADCAST_MAX: Duration = Duration::from_secs(2);
 pub struct Evidence {
     watches: Vec<(Environment, Watch)>,
     opened: Option<Instant>,
+    delivered: Delivered,
 }
 
 impl Evidence {
@@ -39,7 +46,8 @@ impl Evidence {
         views: &[EnvironmentView<'_>],
         subjects: &[Subject],
     ) -> Self {
-        let Some(client) = &surroundings.fleet.client else { return Self::default() };
+        let delivered = Delivered::new(context, surroundings, views);
+        let Some(client) = &surroundings.fleet.client else { return Self { delivered, ..Self::default() } };
         let mut watches = Vec::new();
         for view in views {
             let environment = &view.environment;
@@ -67,16 +75,22 @@ impl Evidence {
         }
         let ready = watches.iter().map(|(_, watch)| watch.ready(READY_MAX));
         futures_util::future::join_all(ready).await;
-        Self { watches, opened: Some(Instant::now()) }
+        Self { watches, opened: Some(Instant::now()), delivered }
     }
 
-    /// Whether anything is watched at all.
-    pub fn is_none(&self) -> bool {
-        self.watches.is_empty()
+    /// Where nothing is sent, there is no broadcast to wait for.
+    pub fn without_relays(context: &Context<'_>, surroundings: &Surroundings, views: &[EnvironmentView<'_>]) -> Self {
+        Self { delivered: Delivered::new(context, surroundings, views), ..Self::default() }
     }
 
-    /// LaunchDarkly's own record of `version` or a later one, if a relay has broadcast it since.
+    /// LaunchDarkly's own record of `version` or a later one, if a relay has broadcast it since, or LaunchDarkly has told it
+    /// to us as to an SDK.
     pub fn shown(&self, subject: &Subject, version: u64) -> Option<Record> {
+        let delivered = self.delivered.shown(subject, version);
+        self.broadcast(subject, version).into_iter().chain(delivered).max_by_key(Record::version)
+    }
+
+    fn broadcast(&self, subject: &Subject, version: u64) -> Option<Record> {
         let of = self.watches.iter().filter(|(environment, _)| *environment == subject.0);
         of.filter_map(|(_, watch)| {
             // What stood there when we connected came from the store.
@@ -86,11 +100,33 @@ impl Evidence {
         .max_by_key(Record::version)
     }
 
-    /// Waits until relays have broadcast all of these, at most for a moment.
-    pub async fn wait(&self, wanted: &[(Subject, u64)]) {
+    /// Waits until LaunchDarkly's data path shows all of these; at most for a moment.
+    pub async fn wait(&self, wanted: &[Wanted<'_>]) {
+        let is_shown = |one: &Wanted<'_>| self.shown(one.subject, one.version).is_some();
+        let relays = pin!(self.wait_for_broadcasts(wanted));
+        let asked = pin!(self.delivered.ask(wanted, true, is_shown));
+        match select(relays, asked).await {
+            _ if wanted.iter().all(is_shown) => {}
+            Either::Left(((), asked)) => asked.await,
+            Either::Right(((), relays)) => relays.await,
+        }
+    }
+
+    /// Asks LaunchDarkly once whether its data path shows these, which were sent some time ago.
+    pub async fn ask(&self, wanted: &[Wanted<'_>]) {
+        self.delivered.ask(wanted, false, |one| self.shown(one.subject, one.version).is_some()).await;
+    }
+
+    /// Why LaunchDarkly could not be asked for evidence.
+    pub fn problems(&self) -> Vec<String> {
+        self.delivered.problems()
+    }
+
+    async fn wait_for_broadcasts(&self, wanted: &[Wanted<'_>]) {
         let Some(opened) = self.opened.filter(|_| !self.watches.is_empty()) else { return };
-        let all = wanted.iter().flat_map(|(subject, version)| {
-            let watches = self.watches.iter().filter(move |(environment, _)| *environment == subject.0);
+        let sent = wanted.iter().filter(|one| one.just_sent);
+        let all = sent.flat_map(|Wanted { subject, version, .. }| {
+            let watches = self.watches.iter().filter(|(environment, _)| *environment == subject.0);
             watches.map(move |(_, watch)| async move {
                 let is_it = |served: &crate::relay::served::Served| served.version >= *version;
                 watch.saw(&subject.1, opened, BROADCAST_MAX, is_it).await;

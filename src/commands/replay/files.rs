@@ -42,13 +42,22 @@ pub struct Files<'p> {
     open: BTreeMap<ChangeId, ChangeFile>,
     parts: BTreeMap<Subject, Vec<Part>>,
     /// The changes of which this run began the file.
-    adopted: BTreeSet<ChangeId>,
+    adopted: BTreeMap<ChangeId, Change>,
+    /// What this run noted.
+    noted: BTreeMap<ChangeId, Vec<Event>>,
 }
 
 impl<'p> Files<'p> {
     /// None yet. `guard` is the right to replay.
     pub fn new(playback: &'p Playback, guard: &'p ReplayGuard) -> Self {
-        Self { playback, guard, open: BTreeMap::new(), parts: BTreeMap::new(), adopted: BTreeSet::new() }
+        Self {
+            playback,
+            guard,
+            open: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            noted: BTreeMap::new(),
+        }
     }
 
     /// Opens the files that have a part in `matters`, and begins one where there is none.
@@ -88,12 +97,16 @@ impl<'p> Files<'p> {
         what: Happened,
         syncing: Syncing,
     ) -> Result<(), PlaybackError> {
-        let events = [Event { at: Timestamp::now(), edit, what }];
-        if let Some(file) = self.open.get_mut(&change) {
-            return file.note(&events, syncing);
+        let events = vec![Event { at: Timestamp::now(), edit, what }];
+        match self.open.get_mut(&change) {
+            Some(file) => file.note(&events, syncing)?,
+            None => {
+                let Some(file) = loaded.files.iter().find(|file| file.change() == change) else { return Ok(()) };
+                self.playback.reopen(file)?.note(&events, syncing)?;
+            }
         }
-        let Some(file) = loaded.files.iter().find(|file| file.change() == change) else { return Ok(()) };
-        self.playback.reopen(file)?.note(&events, syncing)
+        self.noted.entry(change).or_default().extend(events);
+        Ok(())
     }
 
     fn take(&mut self, subject: &Subject, file: &LoadedFile, edit: usize) {
@@ -146,9 +159,11 @@ impl<'p> Files<'p> {
                 edits: matters.iter().map(|_| EditIntent { request: String::new(), targets: Vec::new() }).collect(),
             };
             let (mut file, _) = self.playback.record(&intent, &[])?;
-            file.note(&replayed_before(&matters), Syncing::Later)?;
+            let before = replayed_before(&matters);
+            file.note(&before, Syncing::Later)?;
+            self.noted.insert(id, before);
             self.open.insert(id, file);
-            self.adopted.insert(id);
+            self.adopted.insert(id, intent.change);
             for (edit, matter) in matters.iter().enumerate() {
                 self.parts.entry(matter.subject.clone()).or_default().push((id, edit));
             }
@@ -170,10 +185,10 @@ impl<'p> Files<'p> {
         }
         let mut failed = None;
         for (change, events) in by_file {
-            if let Some(file) = self.open.get_mut(&change)
-                && let Err(error) = file.note(&events, syncing)
-            {
-                failed = failed.or(Some(error));
+            let Some(file) = self.open.get_mut(&change) else { continue };
+            match file.note(&events, syncing) {
+                Ok(()) => self.noted.entry(change).or_default().extend(events),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         failed.map_or(Ok(()), Err)
@@ -183,9 +198,11 @@ impl<'p> Files<'p> {
     /// What cannot be noted the next replay finds out again.
     pub fn note_adopted(&mut self, subject: &Subject, what: &Happened) {
         for (change, edit) in self.parts.get(subject).into_iter().flatten() {
-            if let Some(file) = self.open.get_mut(change).filter(|_| self.adopted.contains(change)) {
+            if let Some(file) = self.open.get_mut(change).filter(|_| self.adopted.contains_key(change)) {
                 let event = Event { at: Timestamp::now(), edit: *edit, what: what.clone() };
-                let _ = file.note(&[event], Syncing::Later);
+                if file.note(std::slice::from_ref(&event), Syncing::Later).is_ok() {
+                    self.noted.entry(*change).or_default().push(event);
+                }
             }
         }
     }
@@ -211,19 +228,29 @@ impl<'p> Files<'p> {
 
     /// Moves every change to `replayed/` of which nothing is owed any more, and gives their number, and why one could not
     /// be moved: that keeps no other from being moved, and changes nothing about what was done.
-    pub fn sweep(&self) -> (usize, Vec<PlaybackError>) {
-        let loaded = match self.playback.load_waiting() {
-            Ok(loaded) => loaded,
-            Err(error) => return (0, vec![error]),
-        };
-        let done = loaded.files.iter().filter(|file| file.writable && is_done(file));
-        let files: Vec<ChangeFile> = done.filter_map(|file| self.playback.reopen(file).ok()).collect();
-        if files.is_empty() || self.playback.move_to_replayed(self.guard, &files).is_ok() {
-            return (files.len(), Vec::new());
+    ///
+    /// It goes by what was read and what was noted since. What others note meanwhile makes no change owed that was not.
+    pub fn sweep(&self, loaded: &Loaded) -> (usize, Vec<PlaybackError>) {
+        let waiting = loaded.files.iter().filter(|file| file.writable && self.is_done(&file.intent.change, Some(file)));
+        let waiting: Vec<ChangeFile> = waiting.filter_map(|file| self.playback.reopen(file).ok()).collect();
+        let adopted = self.adopted.values().filter(|change| self.is_done(change, None));
+        let done: Vec<&ChangeFile> = adopted.filter_map(|change| self.open.get(&change.id)).chain(&waiting).collect();
+        if done.is_empty() || self.playback.move_to_replayed(self.guard, done.iter().copied()).is_ok() {
+            return (done.len(), Vec::new());
         }
-        let one_by_one = files.iter().map(|file| file.move_to_replayed(self.guard));
+        let one_by_one = done.iter().map(|file| file.move_to_replayed(self.guard));
         let (moved, failed): (Vec<_>, Vec<_>) = one_by_one.partition(Result::is_ok);
         (moved.len(), failed.into_iter().filter_map(Result::err).collect())
+    }
+
+    /// Whether LaunchDarkly has every edit of it, or the edit is over.
+    fn is_done(&self, change: &Change, file: Option<&LoadedFile>) -> bool {
+        let targets = file.map(overview::targets_of).unwrap_or_default();
+        let before = file.into_iter().flat_map(|file| &file.events);
+        let state = state::fold(change, &targets, before.chain(self.noted.get(&change.id).into_iter().flatten()));
+        let has =
+            |edit: &state::EditState| edit.is_over() || matches!(edit.standing, state::EditStanding::Replayed { .. });
+        state.edits.iter().all(has)
     }
 }
 
@@ -238,13 +265,6 @@ fn replayed_before(matters: &[&Matter]) -> Vec<Event> {
         OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
     };
     matters.iter().enumerate().filter_map(event).collect()
-}
-
-/// Whether LaunchDarkly has every edit of it, or the edit is over.
-fn is_done(file: &LoadedFile) -> bool {
-    let state = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
-    let has = |edit: &state::EditState| edit.is_over() || matches!(edit.standing, state::EditStanding::Replayed { .. });
-    state.edits.iter().all(has)
 }
 
 fn place_in(change: &Change, (environment, flag): &Subject) -> Option<usize> {

@@ -2,6 +2,7 @@
 
 mod carrying_out;
 mod decide;
+pub(super) mod delivered;
 mod evidence;
 mod files;
 mod history;
@@ -36,6 +37,7 @@ use crate::error::Failure;
 use crate::error::Kind;
 use crate::flag::key::FlagKey;
 use crate::launchdarkly::Client;
+use crate::launchdarkly::Courier;
 use crate::launchdarkly::client::PatchOptions;
 use crate::launchdarkly::pacing::Patience;
 use crate::playback::Loaded;
@@ -43,10 +45,10 @@ use crate::ui::progress::Progress;
 use crate::ui::words::list_some;
 use carrying_out::Means;
 use decide::Decided;
+use delivered::Wanted;
 use evidence::Evidence;
 use files::Files;
 use outcome::Done;
-use outcome::Outcome;
 use owed::Matter;
 use owed::Owed;
 use owed::Subject;
@@ -121,7 +123,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         Some(guard) => {
             let mut files = Files::new(&playback, guard);
             let mut report = waits.shown(context.output, run.replay(owed, &waits, &mut files)).await?;
-            let (moved, failed) = files.sweep();
+            let (moved, failed) = files.sweep(&loaded);
             report.moved = moved;
             report.problems.extend(failed.into_iter().map(|error| Problem::of("a change", error.into())));
             report
@@ -153,18 +155,19 @@ struct Run<'r> {
 
 impl Run<'_> {
     async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
-        let client = self.client(&owed, waits)?;
+        let client = self.client(&owed, waits)?.map(Arc::new);
+        let courier = client.as_ref().map(|_| Courier::start());
         let read_at = Instant::now();
         let Owed { owed, replayed, leftovers, strays, undone } = owed;
         let stores = &self.surroundings.stores;
         let mut done = Vec::new();
-        let (mut strays, evidence) = match &client {
-            Some(client) => {
+        let (mut strays, evidence) = match client.as_ref().zip(courier.as_ref()) {
+            Some((client, courier)) => {
                 let left = leftovers.iter().map(|(matter, _)| matter);
                 let all = owed.iter().chain(&replayed).chain(left);
                 let subjects: Vec<Subject> = all.map(|matter| matter.subject.clone()).collect();
                 let (items, evidence) = futures_util::join!(
-                    self.read(client, owed),
+                    self.read(client, courier, owed),
                     Evidence::open(self.context, self.surroundings, self.views, &subjects)
                 );
                 // Colleagues' changes are adopted only once LaunchDarkly has answered: a replay that comes too early leaves
@@ -172,11 +175,12 @@ impl Run<'_> {
                 let items = items?;
                 self.prepare(files, items.iter().map(|item| &item.matter), &leftovers)?;
                 self.show(&items);
-                let strays = strays::find_out(strays, Some(client), self.arguments, self.context).await;
+                let strays = strays::find_out(strays, Some(client.as_ref()), self.arguments, self.context).await;
                 let decided = decide::decide(items, self.arguments, self.context).await?;
                 strays::note(&strays, self.loaded, files)?;
                 let means = Means {
                     client,
+                    courier,
                     stores,
                     evidence: &evidence,
                     options: self.options(),
@@ -192,14 +196,20 @@ impl Run<'_> {
                 self.prepare(files, [], &leftovers)?;
                 let strays = strays::find_out(strays, None, self.arguments, self.context).await;
                 strays::note(&strays, self.loaded, files)?;
-                (strays, Evidence::default())
+                (strays, Evidence::without_relays(self.context, self.surroundings, self.views))
             }
         };
         strays.extend(strays::note_undone(undone, self.loaded, files));
         self.wait_for_evidence(&mut done, &evidence, files).await;
+        evidence.ask(&settling::waiting(&replayed, &leftovers)).await;
         let held = (self.loaded, &mut *files);
         done.extend(settling::settle_replayed(&replayed, stores, &evidence, held, self.context).await);
         done.extend(settling::end_leftovers(&leftovers, stores, &evidence, files, self.context).await);
+        for problem in evidence.problems() {
+            self.context
+                .output
+                .say(&format!("{problem}: what it would show has to come by its stream. Nothing is lost."));
+        }
         Ok(Report { done, strays, ..Report::default() })
     }
 
@@ -214,26 +224,22 @@ impl Run<'_> {
         Ok(files.prepare(self.loaded, &matters)?)
     }
 
-    /// Where relays are watched, what they broadcast within a moment ends overrides here and now.
+    /// What LaunchDarkly's data path shows within a moment ends overrides here and now.
     async fn wait_for_evidence(&self, done: &mut [Done], evidence: &Evidence, files: &mut Files<'_>) {
-        if evidence.is_none() {
+        let held: Vec<Wanted<'_>> = done.iter().filter_map(settling::held).collect();
+        if held.is_empty() {
             return;
         }
-        let version = |done: &Done| match done.outcome {
-            Outcome::Replayed { version, .. } => Some((done.subject.clone(), version)),
-            _ => None,
-        };
-        let wanted: Vec<(Subject, u64)> = done.iter().filter_map(version).collect();
-        evidence.wait(&wanted).await;
+        evidence.wait(&held).await;
         settling::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
     }
 
     async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {
-        let client = self.client(&owed, waits)?;
-        let strays = strays::find_out(owed.strays, client.as_ref(), self.arguments, self.context).await;
+        let client = self.client(&owed, waits)?.map(Arc::new);
+        let strays = strays::find_out(owed.strays, client.as_deref(), self.arguments, self.context).await;
         let mut done = Vec::new();
         if let Some(client) = &client {
-            let items = self.read(client, owed.owed).await?;
+            let items = self.read(client, &Courier::start(), owed.owed).await?;
             self.show(&items);
             let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context).await?;
             done = carrying_out::rehearse(&decided, client, self.options()).await;
@@ -257,9 +263,9 @@ impl Run<'_> {
         })
     }
 
-    async fn read(&self, client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
+    async fn read(&self, client: &Arc<Client>, courier: &Courier, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
         let _progress = Progress::start(self.context.output, "reading from LaunchDarkly");
-        remote::read(client, matters).await
+        remote::read(client, courier, matters).await
     }
 
     fn show(&self, items: &[Item]) {

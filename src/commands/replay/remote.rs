@@ -17,10 +17,12 @@ use crate::flag::key::Environment;
 use crate::launchdarkly::ApiError;
 use crate::launchdarkly::Client;
 use crate::launchdarkly::ClientOptions;
+use crate::launchdarkly::Courier;
 use crate::launchdarkly::Observer;
 use crate::launchdarkly::Token;
 use crate::launchdarkly::approval::Approval;
 use crate::launchdarkly::audit::AuditLog;
+use crate::launchdarkly::client::Unread;
 use crate::launchdarkly::environment::RemoteEnvironment;
 use crate::launchdarkly::flag::RemoteFlag;
 use crate::launchdarkly::pacing::Patience;
@@ -32,6 +34,9 @@ const AUDIT_BEFORE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The most approval requests of earlier edits of one flag that are looked at.
 const EARLIER_REQUESTS_MAX: usize = 3;
+
+/// After so many flags of which the token may read none, it is not asked about more.
+const REFUSED_MAX: usize = 3;
 
 const NOTHING_SENT: &str = "Nothing was sent, and nothing is lost: rc replay";
 
@@ -97,52 +102,82 @@ impl Waits {
     }
 }
 
-/// Reads LaunchDarkly's flag, and what else is needed, for each of `matters`. What cannot be read for one flag is told in
-/// its item.
+/// Reads LaunchDarkly's flag, and what else is needed, for each of `matters`. While one answer is looked at, the next
+/// question is under way. What cannot be read for one flag is told in its item.
 ///
 /// # Errors
 /// Where LaunchDarkly cannot be reached, or takes no token: then nothing can be said about any flag.
-pub async fn read(client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
-    let mut environments: BTreeMap<Environment, Result<RemoteEnvironment, ApiError>> = BTreeMap::new();
+pub async fn read(client: &Arc<Client>, courier: &Courier, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
+    let environments = environments(client, courier, &matters).await?;
+    let asks = |matter: &&Matter| environments.get(&matter.subject.0).is_some_and(Result::is_ok);
+    let flags = matters.iter().filter(asks).map(|matter| matter.subject.clone()).collect();
+    let mut readings = courier.read(client, flags);
     let mut items = Vec::with_capacity(matters.len());
     for matter in matters {
-        let environment = &matter.subject.0;
-        if !environments.contains_key(environment) {
-            let answer = client.environment(environment).await;
-            if let Err(error) = &answer
-                && stops_everything(error)
-            {
-                return Err(nothing_sent(error.clone()));
-            }
-            environments.insert(environment.clone(), answer);
-        }
-        match environments.get(environment) {
+        match environments.get(&matter.subject.0) {
             Some(Ok(settings)) => {
-                let item = read_one(client, matter, settings).await?;
-                items.push(item);
-            }
-            // Reading an environment takes another right than reading its flags: without it, approvals show when they
-            // are refused. LaunchDarkly says either of the two for a missing right.
-            Some(Err(ApiError::Forbidden { .. } | ApiError::Unauthorized { .. })) => {
-                items.push(read_one(client, matter, &unknown()).await?);
+                let answer = readings.next().await.unwrap_or_else(|| Err(gone(&matter)));
+                items.push(read_one(client, matter, answer, settings).await?);
             }
             Some(Err(error)) => items.push(Item::failed(matter, Failure::from(error.clone()))),
             None => {}
         }
+        if items.len() == REFUSED_MAX {
+            none_refused(&items)?;
+        }
     }
+    none_refused(&items)?;
+    Ok(items)
+}
+
+/// Where the token may read none of the flags, the token is the matter and not the flags.
+fn none_refused(items: &[Item]) -> Result<(), Failure> {
     let refused = |item: &Item| match &item.course {
         Course::Failed(failure) if failure.kind == Kind::Credentials => Some(failure.clone()),
         _ => None,
     };
     match items.iter().map(refused).collect::<Option<Vec<Failure>>>() {
         Some(mut all) if !all.is_empty() => Err(all.swap_remove(0).hint(NOTHING_SENT)),
-        _ => Ok(items),
+        _ => Ok(()),
     }
 }
 
-/// Whether the next question would fare no better.
-pub fn stops_everything(error: &ApiError) -> bool {
-    error.is_outage() || matches!(error, ApiError::RateLimited { .. })
+/// What LaunchDarkly says about each environment, or why it says nothing.
+///
+/// # Errors
+/// Where the flags would fare no better.
+async fn environments(
+    client: &Arc<Client>,
+    courier: &Courier,
+    matters: &[Matter],
+) -> Result<BTreeMap<Environment, Result<RemoteEnvironment, ApiError>>, Failure> {
+    let mut environments = BTreeMap::new();
+    for matter in matters {
+        let (environment, _) = &matter.subject;
+        if environments.contains_key(environment) {
+            continue;
+        }
+        let (asked, client) = (environment.clone(), Arc::clone(client));
+        let answer = courier.ask(async move { client.environment(&asked).await }).await;
+        let answer = match answer.unwrap_or_else(|| Err(gone(matter))) {
+            Err(error) if error.stops_everything() => return Err(nothing_sent(error)),
+            // Reading an environment takes another right than reading its flags: without it, approvals show when they
+            // are refused. LaunchDarkly says either of the two for a missing right.
+            Err(ApiError::Forbidden { .. } | ApiError::Unauthorized { .. }) => Ok(unknown()),
+            answer => answer,
+        };
+        environments.insert(environment.clone(), answer);
+    }
+    Ok(environments)
+}
+
+/// The thread that asks is gone, which happens only where the process ends.
+fn gone(matter: &Matter) -> ApiError {
+    let (environment, flag) = &matter.subject;
+    ApiError::Broken {
+        what: format!("reading flag {flag} of {environment}"),
+        problem: "nobody asks any more".to_owned(),
+    }
 }
 
 fn nothing_sent(error: ApiError) -> Failure {
@@ -153,16 +188,21 @@ fn unknown() -> RemoteEnvironment {
     RemoteEnvironment { name: String::new(), critical: false, confirm_changes: false, approval: None }
 }
 
-async fn read_one(client: &Client, matter: Matter, settings: &RemoteEnvironment) -> Result<Item, Failure> {
-    let now = match flag(client, &matter).await {
+async fn read_one(
+    client: &Client,
+    matter: Matter,
+    answer: Result<Unread, ApiError>,
+    settings: &RemoteEnvironment,
+) -> Result<Item, Failure> {
+    let now = match there(answer.and_then(|answer| answer.read())) {
         Ok(now) => now,
-        Err(error) if stops_everything(&error) => return Err(nothing_sent(error)),
+        Err(error) if error.stops_everything() => return Err(nothing_sent(error)),
         Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
     };
     let approval = match Item::request(&matter.override_) {
         Some(request) => match approval(client, &matter, request).await {
             Ok(approval) => approval,
-            Err(error) if stops_everything(&error) => return Err(nothing_sent(error)),
+            Err(error) if error.stops_everything() => return Err(nothing_sent(error)),
             Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
         },
         None => None,
@@ -217,7 +257,15 @@ async fn still_open(client: &Client, matter: &Matter) -> Vec<Approval> {
 /// # Errors
 /// Where it could not be read.
 pub async fn flag(client: &Client, matter: &Matter) -> Result<Option<RemoteFlag>, ApiError> {
-    match client.flag(&matter.subject.0, &matter.subject.1).await {
+    there(client.flag(&matter.subject.0, &matter.subject.1).await)
+}
+
+/// `None` for a flag that LaunchDarkly has not got.
+///
+/// # Errors
+/// Where it could not be read.
+pub fn there(answer: Result<RemoteFlag, ApiError>) -> Result<Option<RemoteFlag>, ApiError> {
+    match answer {
         Ok(flag) => Ok(Some(flag)),
         Err(ApiError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -18,7 +18,10 @@ use crate::launchdarkly::ApiError;
 use crate::launchdarkly::Client;
 use crate::launchdarkly::approval::Approval;
 use crate::launchdarkly::client::PatchOptions;
+use crate::launchdarkly::client::Unread;
 use crate::launchdarkly::comment::comment;
+use crate::launchdarkly::courier::Outgoing;
+use crate::launchdarkly::courier::Patched;
 use crate::launchdarkly::flag::RemoteFlag;
 use crate::launchdarkly::patch;
 use crate::launchdarkly::patch::PatchRequest;
@@ -87,33 +90,43 @@ impl Sending {
         }
     }
 
-    /// Sends it, and reads what LaunchDarkly shows then. The first attempt must have been noted. `stale`: what was read
-    /// is old by now, so it is read again first.
-    pub async fn send(
+    /// As it is sent.
+    pub fn outgoing(&self, item: &Item) -> Outgoing {
+        let (environment, flag) = item.matter.subject.clone();
+        Outgoing { environment, flag, request: self.request.clone() }
+    }
+
+    /// Reads what LaunchDarkly answered to the first attempt, which must have been noted, and sees the flag through: reads
+    /// it again, decides again and sends again where that is right. Without an answer what was read of the flag is old by
+    /// now: it is read again before anything is sent.
+    pub async fn see_through(
         mut self,
         item: &Item,
         client: &Client,
         files: &mut Files<'_>,
         options: PatchOptions,
-        stale: bool,
+        first: Option<Patched>,
     ) -> Sent {
         let (environment, flag) = &item.matter.subject;
-        let mut again = stale;
+        let mut came = first;
         for attempt in 1..=ATTEMPTS_MAX {
-            if again {
-                match self.decide_again(item, client).await {
-                    Ok(None) => {}
-                    Ok(Some(sent)) => return sent,
-                    Err(error) => return stopped_or_left(error),
+            let patched = match came.take() {
+                Some(patched) => patched,
+                None => {
+                    match self.decide_again(item, client).await {
+                        Ok(None) => {}
+                        Ok(Some(sent)) => return sent,
+                        Err(error) => return stopped_or_left(error),
+                    }
+                    let noted = files.note(&[(&item.matter.subject, self.attempted(item))], Syncing::Now);
+                    if let Err(error) = noted {
+                        return Sent::Stop(error.into());
+                    }
+                    client.patch_and_look(environment, flag, &self.request, options).await
                 }
-                let noted = files.note(&[(&item.matter.subject, self.attempted(item))], Syncing::Now);
-                if let Err(error) = noted {
-                    return Sent::Stop(error.into());
-                }
-            }
-            again = true;
-            match client.patch(environment, flag, &self.request, options).await {
-                Ok(_) => return self.shown(item, client).await,
+            };
+            match patched {
+                Ok(shown) => return self.shown(item, shown),
                 Err(ApiError::ScheduledConflict { .. }) => {
                     let why =
                         "it would break a change that is scheduled, or an approval that is asked for, in LaunchDarkly";
@@ -135,8 +148,8 @@ impl Sending {
     }
 
     /// What LaunchDarkly shows once it has taken the patch.
-    async fn shown(&self, item: &Item, client: &Client) -> Sent {
-        match remote::flag(client, &item.matter).await {
+    fn shown(&self, item: &Item, shown: Result<Unread, ApiError>) -> Sent {
+        match remote::there(shown.and_then(|answer| answer.read())) {
             Ok(now) => match (plan::course(&item.matter.override_, now.as_ref(), &self.told), now) {
                 (Course::Already { .. } | Course::Nothing, Some(now)) => self.has_it(&now),
                 _ => Sent::Left(Left::undecided(

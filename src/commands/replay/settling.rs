@@ -9,6 +9,7 @@ use crate::commands::Context;
 use crate::commands::replay::carrying_out::GROUP;
 use crate::commands::replay::carrying_out::Means;
 use crate::commands::replay::decide::Decided;
+use crate::commands::replay::delivered::Wanted;
 use crate::commands::replay::evidence::Evidence;
 use crate::commands::replay::files::Files;
 use crate::commands::replay::outcome::Done;
@@ -129,7 +130,36 @@ fn told_of(noted: Result<(), PlaybackError>, context: &Context<'_>) {
     }
 }
 
-/// Ends the overrides that were replayed a moment ago, and of which relays have shown LaunchDarkly's own record since.
+/// An override that LaunchDarkly has, and that some store holds until LaunchDarkly's data path shows it.
+pub fn held(done: &Done) -> Option<Wanted<'_>> {
+    let version = done.outcome.version().filter(|_| done.stores.values().any(|came| *came == Came::Held))?;
+    let just_sent = matches!(done.outcome, Outcome::Replayed { .. });
+    Some(Wanted { subject: &done.subject, override_: &done.override_, version, just_sent })
+}
+
+/// The overrides that LaunchDarkly accepted earlier, and of which its data path is yet to be seen.
+pub fn waiting<'m>(replayed: &'m [Matter], leftovers: &'m [(Matter, EndedMark)]) -> Vec<Wanted<'m>> {
+    let wanted = |matter: &'m Matter, version| Wanted {
+        subject: &matter.subject,
+        override_: &matter.override_,
+        version,
+        just_sent: false,
+    };
+    let left = leftovers.iter().filter_map(|(matter, mark)| {
+        mark.version.filter(|_| mark.ending == Ending::Settled).map(|version| wanted(matter, version))
+    });
+    replayed.iter().map(|matter| wanted(matter, accepted_as(matter))).chain(left).collect()
+}
+
+/// LaunchDarkly's version of an override that was replayed earlier.
+fn accepted_as(matter: &Matter) -> u64 {
+    match matter.override_.state {
+        OverrideState::Replayed { version } => version,
+        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => matter.override_.base.version(),
+    }
+}
+
+/// Ends the overrides that were replayed a moment ago, and of which LaunchDarkly's own record was seen since.
 pub async fn settle_shown(
     done: &mut [Done],
     stores: &Stores,
@@ -139,9 +169,8 @@ pub async fn settle_shown(
 ) {
     let (mut matters, mut words, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for (place, one) in done.iter().enumerate() {
-        let Outcome::Replayed { version, .. } = one.outcome else { continue };
-        let held = one.stores.values().any(|came| *came == Came::Held);
-        let Some(shown) = evidence.shown(&one.subject, version).filter(|_| held) else { continue };
+        let Some(Wanted { version, .. }) = held(one) else { continue };
+        let Some(shown) = evidence.shown(&one.subject, version) else { continue };
         let targets: Vec<_> =
             one.stores.iter().filter(|(_, came)| **came == Came::Held).map(|(target, _)| target).collect();
         matters.push(stores::seen_now(stores, one, &targets).await);
@@ -170,14 +199,10 @@ pub async fn settle_replayed(
     (loaded, files): (&Loaded, &mut Files<'_>),
     context: &Context<'_>,
 ) -> Vec<Done> {
-    let version_of = |matter: &Matter| match matter.override_.state {
-        OverrideState::Replayed { version } => version,
-        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => matter.override_.base.version(),
-    };
     let mut all = Vec::with_capacity(matters.len());
     for group in matters.chunks(GROUP) {
         let outcomes: Vec<Outcome> =
-            group.iter().map(|matter| Outcome::Before { version: version_of(matter) }).collect();
+            group.iter().map(|matter| Outcome::Before { version: accepted_as(matter) }).collect();
         let tellings: Vec<Telling<'_>> = group
             .iter()
             .zip(&outcomes)
@@ -193,7 +218,7 @@ pub async fn settle_replayed(
         told_of(files.prepare(loaded, &touched.into_iter().chain(noted).collect::<Vec<_>>()), context);
         let replayed = |matter: &Matter| {
             let revision = matter.override_.revision;
-            Happened::Replayed { revision, version: version_of(matter) }
+            Happened::Replayed { revision, version: accepted_as(matter) }
         };
         let happened: Vec<_> =
             group.iter().filter(|matter| matter.unnoted).map(|matter| (&matter.subject, replayed(matter))).collect();

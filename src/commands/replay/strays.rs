@@ -16,9 +16,9 @@ use crate::commands::replay::owed::Astray;
 use crate::commands::replay::owed::Stray;
 use crate::commands::replay::owed::Subject;
 use crate::commands::replay::owed::UndoneSince;
-use crate::commands::replay::remote;
 use crate::commands::replay::words;
 use crate::error::Failure;
+use crate::launchdarkly::ApiError;
 use crate::launchdarkly::Client;
 use crate::launchdarkly::audit::AuditLog;
 use crate::playback::Loaded;
@@ -70,7 +70,7 @@ pub async fn find_out(
                 if let (Some(asked), false) = (client, logs.contains_key(&stray.subject)) {
                     let after = oldest.get(&stray.subject).copied().unwrap_or_default();
                     let log = asked.audit(&stray.subject.0, &stray.subject.1, after).await;
-                    client = client.filter(|_| !log.as_ref().is_err_and(remote::stops_everything));
+                    client = client.filter(|_| !log.as_ref().is_err_and(ApiError::stops_everything));
                     logs.insert(stray.subject.clone(), log.map_err(Failure::from));
                 }
                 let log = logs.get(&stray.subject);
