@@ -8,6 +8,7 @@ mod raw;
 mod redis_server;
 mod report;
 mod scenes;
+mod sequences;
 mod stage;
 
 use std::io;
@@ -27,6 +28,9 @@ use report::StepReport;
 use report::StoreReport;
 use stage::Stage;
 
+/// Seeds that are made up are below this: short enough to be typed.
+const SEEDS: u64 = 1_000_000_000;
+
 /// Rehearse an outage against a simulated LaunchDarkly
 ///
 /// Plays an outage from the kill switch to full agreement with the commands' own code, on a redis-server of its own (on
@@ -38,6 +42,19 @@ pub struct Arguments {
     /// Keep the temporary folder with both homes, to look at their playback
     #[arg(long)]
     pub keep: bool,
+
+    /// Play so many random outages instead of the scripted one: several operators, colleagues in LaunchDarkly, processes
+    /// that are killed, stores that fail over. One that shows a fault is printed with its seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sequences: Option<u64>,
+
+    /// The seed of the first random outage; the others follow. The same seed is the same outage
+    #[arg(long, value_name = "SEED", requires = "sequences")]
+    pub seed: Option<u64>,
+
+    /// Only these steps of a random outage, by their numbers
+    #[arg(long, value_name = "STEPS", requires = "seed", value_delimiter = ',')]
+    pub only: Vec<usize>,
 }
 
 /// Runs it outside of any runtime, as `rc` does: no settings are read for it, so it works beside a broken `.env` too.
@@ -64,8 +81,15 @@ pub async fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fai
     tokio::select! {
         // All that was started ends as its owner goes: server, LaunchDarkly, folder.
         name = interrupted => Err(Failure::new(Kind::Other, format!("the rehearsal was ended by {name}"))),
-        ended = rehearse(arguments, output) => ended,
+        ended = begin(arguments, output) => ended,
     }
+}
+
+async fn begin(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let Some(count) = arguments.sequences else { return rehearse(arguments, output).await };
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..SEEDS));
+    let asked = sequences::Asked { count, seed, only: arguments.only.clone(), keep: arguments.keep };
+    sequences::run(&asked, output).await
 }
 
 async fn rehearse(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {

@@ -60,6 +60,14 @@ impl RedisServer {
     /// # Errors
     /// [`NoServer`].
     pub async fn start(folder: &Path) -> Result<Self, NoServer> {
+        Self::start_with(folder, 1).await
+    }
+
+    /// [`RedisServer::start`], with so many databases.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub async fn start_with(folder: &Path, databases: usize) -> Result<Self, NoServer> {
         let version = version().await?;
         let socket = folder.join("redis.sock");
         let path = socket.to_str().filter(|path| path.len() <= SOCKET_PATH_MAX);
@@ -67,6 +75,7 @@ impl RedisServer {
         let shell = Command::new("/bin/sh")
             .args(["-c", UNTIL_THE_INPUT_ENDS, "sh", "--port", "0", "--unixsocket", path])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+            .args(["--databases", &databases.to_string()])
             .current_dir(folder)
             // A Ctrl-C is for this process, which then ends the server in order.
             .process_group(0)
@@ -98,6 +107,11 @@ impl RedisServer {
     /// Where it is, as in `REDIS_HOSTS`.
     pub fn url(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Its version.

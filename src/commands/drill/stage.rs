@@ -249,7 +249,8 @@ async fn noted(operator: &Operator, step: &mut Step, words: &[&str]) -> Ran {
     ran
 }
 
-fn not_set(what: &str, why: impl ToString) -> Failure {
+/// This machine does not let us begin.
+pub fn not_set(what: &str, why: impl ToString) -> Failure {
     Failure::new(Kind::Other, format!("the rehearsal cannot begin: {what}")).cause(why.to_string())
 }
 

@@ -1,0 +1,43 @@
+//! Puts together what the judge of claims needs to know of a command that has ended.
+
+use crate::commands::drill::operator::Ran;
+use super::judge::claims;
+use super::judge::claims::Claim;
+use super::judge::claims::Look;
+use super::play::Ended;
+use super::play::Play;
+use super::play::Running;
+use super::steps::STORES;
+use super::steps::Typed;
+use super::world;
+use super::world::playback;
+
+impl Play {
+    /// The stores as they are, for somebody at a home.
+    pub(super) fn looks(&self, home: usize) -> Vec<Look<'_>> {
+        let reached = self.world.reaches(home);
+        let look = |((content, reached), store)| Look { store, content, reached };
+        self.contents.iter().zip(reached).zip(STORES).map(look).collect()
+    }
+
+    /// Judges what a command claimed.
+    pub(super) fn claims(&mut self, typed: &Typed, ran: &Ran, run: &Running) -> Result<(), Ended> {
+        let home = self.world.home_of(typed.who);
+        let filed = playback::read(&world::home(self.world.folder(), home))?;
+        let recorded = playback::flags(&filed);
+        claims::check(&Claim {
+            verb: &typed.verb,
+            code: ran.code.number(),
+            words: &format!("{}\n{}", ran.out, ran.talk),
+            quiet: !run.disturbed,
+            cut: run.cut,
+            did: run.did,
+            stores: self.looks(home),
+            ledger: &self.ledger,
+            api: self.world.api_is_well(home),
+            recorded: &recorded,
+            waiting: filed.iter().any(|filed| !filed.moved),
+        })
+        .map_err(Ended::from)
+    }
+}

@@ -1,0 +1,185 @@
+//! How a sequence ends: every outage is over, everybody replays with one answer to all conflicts until nothing moves any
+//! more, and then everybody verifies. What is still owed then must be said; after that it is given up, and LaunchDarkly,
+//! stores and playback must agree.
+
+use std::collections::BTreeSet;
+
+use super::judge::Broken;
+use super::judge::Rule;
+use super::judge::accounts;
+use super::judge::accounts::Accounts;
+use super::judge::accounts::Report;
+use super::judge::claims::difference;
+use super::play::Ended;
+use super::play::Play;
+use super::steps::Event;
+use super::steps::FLAGS;
+use super::steps::OnConflict;
+use super::steps::Pace;
+use super::steps::Story;
+use super::steps::Typed;
+use super::steps::Verb;
+use super::world;
+use super::world::playback;
+
+/// After so many rounds in which something still moved, it does not come to rest.
+const ROUNDS_MAX: usize = 7;
+
+impl Play {
+    /// Brings everything to rest, and has the judge look at what came of it.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub async fn ending(&mut self, story: &Story) -> Result<(), Ended> {
+        self.told.part("everything is up again");
+        self.heal(story).await?;
+        self.told.part("everybody replays until nothing moves");
+        self.rounds(story, story.last_word).await?;
+        let reports = self.verify_everywhere(story).await?;
+        self.account(story, &reports)?;
+        self.told.part("what is still owed is given up");
+        self.rounds(story, OnConflict::LaunchDarkly).await?;
+        self.undo_what_is_owed().await?;
+        for relay in 0..story.cast.relays.len() {
+            self.event(&Event::RelayRestarted(relay)).await?;
+        }
+        self.rest().await?;
+        self.rounds(story, OnConflict::LaunchDarkly).await?;
+        self.agree(story).await
+    }
+
+    async fn heal(&mut self, story: &Story) -> Result<(), Ended> {
+        let mut events = vec![Event::ApiBack];
+        events.extend((0..story.cast.stores).map(Event::StoreUp));
+        events.extend((0..story.cast.home_count()).map(Event::Healed));
+        for relay in 0..story.cast.relays.len() {
+            events.extend([Event::RelayPace(relay, Pace::Slow), Event::RelayJoined(relay)]);
+        }
+        events.push(Event::StreamBack);
+        for event in &events {
+            self.event(event).await?;
+        }
+        self.rest().await?;
+        // A relay that finds its store empty fills it.
+        for (relay, store) in story.cast.relays.iter().enumerate() {
+            if self.contents.get(*store).is_some_and(|content| !content.initialised) {
+                self.event(&Event::RelayRestarted(relay)).await?;
+            }
+        }
+        self.rest().await
+    }
+
+    /// One operator of each home.
+    fn one_of_each_home(story: &Story) -> Vec<usize> {
+        let mut homes = BTreeSet::new();
+        let first = |(who, home): (usize, &usize)| homes.insert(*home).then_some(who);
+        story.cast.homes.iter().enumerate().filter_map(first).collect()
+    }
+
+    async fn rounds(&mut self, story: &Story, on_conflict: OnConflict) -> Result<(), Ended> {
+        for _ in 0..ROUNDS_MAX {
+            let said = |play: &Self| play.ledger.all().map(|(_, said)| said.len()).sum::<usize>();
+            let before = (said(self), self.contents.clone(), self.files()?);
+            for who in Self::one_of_each_home(story) {
+                let verb = Verb::Replay {
+                    flags: Vec::new(),
+                    on_conflict: Some(on_conflict),
+                    request_approval: true,
+                    dry_run: false,
+                };
+                self.command(&Typed { who, verb, meanwhile: Vec::new() }).await?;
+                self.rest().await?;
+            }
+            if let Some(flag) = (0..story.cast.flags).find(|flag| FLAGS.get(*flag).is_some_and(|one| one.needs_approval)) {
+                let event = if story.agreed_to { Event::Approved(flag) } else { Event::Declined(flag) };
+                self.event(&event).await?;
+                self.rest().await?;
+            }
+            if before == (said(self), self.contents.clone(), self.files()?) {
+                return Ok(());
+            }
+        }
+        let evidence = format!("after {ROUNDS_MAX} rounds of replays something still moves");
+        Err(Broken::new(Rule::AtRest, evidence).into())
+    }
+
+    /// How many events each file of each home tells of.
+    fn files(&self) -> Result<Vec<(String, usize, bool)>, Ended> {
+        let mut files = Vec::new();
+        for home in 0..self.world.cast().home_count() {
+            for filed in playback::read(&world::home(self.world.folder(), home))? {
+                files.push((filed.change, filed.events.len(), filed.moved));
+            }
+        }
+        Ok(files)
+    }
+
+    async fn verify_everywhere(&mut self, story: &Story) -> Result<Vec<Report>, Ended> {
+        let mut reports = Vec::new();
+        for who in Self::one_of_each_home(story) {
+            let finished = self.command(&Typed { who, verb: Verb::Verify, meanwhile: Vec::new() }).await?;
+            if let Some(ran) = finished.ran {
+                reports.push(Report { code: ran.code.number(), words: format!("{}\n{}", ran.out, ran.talk) });
+            }
+        }
+        Ok(reports)
+    }
+
+    fn account(&mut self, story: &Story, reports: &[Report]) -> Result<(), Ended> {
+        let mut filed = Vec::new();
+        for home in 0..story.cast.home_count() {
+            filed.push(playback::read(&world::home(self.world.folder(), home))?);
+        }
+        let said = Accounts {
+            homes: &filed,
+            ledger: &self.ledger,
+            editions: &self.editions,
+            contents: &self.contents,
+            reports,
+            typed: &self.typed,
+        };
+        accounts::check(&said)?;
+        let looks = self.looks(0);
+        for flag in FLAGS.iter().take(story.cast.flags) {
+            let Some(why) = difference(&looks, &self.ledger, flag.key, true) else { continue };
+            if !reports.iter().any(|report| report.tells_of(flag.key)) {
+                return Err(Broken::new(Rule::AtRest, format!("nobody is told: {why}")).into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo_what_is_owed(&mut self) -> Result<(), Ended> {
+        for (flag, of) in FLAGS.iter().enumerate() {
+            let is_owed = self.contents.iter().any(|content| content.overrides.contains_key(of.key));
+            if is_owed {
+                let verb = Verb::Undo { flag, yes: true };
+                self.command(&Typed { who: 0, verb, meanwhile: Vec::new() }).await?;
+                self.rest().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is given up or done: nothing may be left over.
+    async fn agree(&mut self, story: &Story) -> Result<(), Ended> {
+        let looks = self.looks(0);
+        for flag in FLAGS.iter().take(story.cast.flags) {
+            if let Some(why) = difference(&looks, &self.ledger, flag.key, true) {
+                return Err(Broken::new(Rule::AtRest, why).into());
+            }
+            let left = looks.iter().find_map(|look| Some((look.store, look.content.overrides.get(flag.key)?)));
+            if let Some((store, text)) = left {
+                let evidence = format!("{store} still has an override of {}: {text}", flag.key);
+                return Err(Broken::new(Rule::AtRest, evidence).into());
+            }
+        }
+        for (number, report) in self.verify_everywhere(story).await?.iter().enumerate() {
+            if report.code != 0 {
+                let evidence = format!("verify still ends with {} in home {}", report.code, number + 1);
+                return Err(Broken::new(Rule::AtRest, evidence).into());
+            }
+        }
+        Ok(())
+    }
+}
