@@ -234,7 +234,7 @@ fn relays_and_their_configuration() {
         .out("restart: not now: it is connected");
     with(&Saying::relay("8.10.1", environment("OFF", PREFIX)), &good)
         .code(1)
-        .out("LaunchDarkly refused its SDK key, and it has given up");
+        .out("it was refused for good (its SDK key, or a proxy on the way), and has given up");
     let mut memory = environment("VALID", PREFIX);
     memory["dataStoreStatus"] = json!({"state": "VALID"});
     with(&Saying::relay("8.10.1", memory), &good)

@@ -3,9 +3,18 @@
 
 mod approvals;
 mod audit;
+mod configuration;
 mod faults;
 mod flags;
+mod instructions;
 mod limits;
+mod listening;
+mod paper;
 mod patches;
+mod polling;
+mod relay;
+mod seeds;
+mod stream_faults;
+mod streams;
 mod support;
 mod switchboard;

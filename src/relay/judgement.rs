@@ -97,7 +97,10 @@ pub enum RestartDanger {
         environment: String,
     },
     /// LaunchDarkly has refused the key: a new start would be refused too, and then every SDK.
-    #[error("LaunchDarkly refused the SDK key of {environment}: started now it answers 401 to every SDK there")]
+    #[error(
+        "{environment} was refused for good (its SDK key, or a proxy on the way): if it is again, it answers 401 to every \
+         SDK there"
+    )]
     KeyRefused {
         /// The entry's name in the status.
         environment: String,

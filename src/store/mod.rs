@@ -245,6 +245,10 @@ pub trait Store: Send + Sync {
         })
     }
 
+    /// All segments under `prefix`, by key: the records' exact bytes. Nothing of ours changes segments; a rehearsal begins
+    /// with those that are there.
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>>;
+
     /// Only the overrides under `prefix`: cost grows with overrides, not with flags.
     fn overrides<'a>(&'a self, prefix: &'a str)
     -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>>;

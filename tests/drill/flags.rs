@@ -36,6 +36,60 @@ async fn the_account_answers_who_and_what_it_is() {
 }
 
 #[tokio::test]
+async fn what_the_root_names_is_there() {
+    let shop = Shop::open().await;
+    let root = shop.get("/api/v2").await.expect(200);
+    for (name, link) in root["links"].as_object().unwrap() {
+        if name != "self" {
+            shop.get(link["href"].as_str().unwrap()).await.expect(200);
+        }
+    }
+    let projects = shop.get("/api/v2/projects").await.expect(200);
+    assert_eq!((&projects["totalCount"], &projects["items"][0]["key"]), (&json!(1), &json!("shop")));
+    let names = |tokens: Value| -> Vec<String> {
+        let mut names: Vec<String> = tokens["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|token| token["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(shop.get("/api/v2/tokens").await.expect(200)), ["token of anna"], "his own, and no showing off");
+    let all = shop.get_as(super::support::ADMIN, "/api/v2/tokens?showAll=true&limit=2").await.expect(200);
+    assert_eq!((names(all.clone()).len(), &all["totalCount"]), (2, &json!(5)));
+    let next = shop.get_as(super::support::ADMIN, "/api/v2/tokens?showAll=true").await.expect(200);
+    assert_eq!(names(next).len(), 5);
+    shop.get("/api/v2/tokens?limit=0").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_and_sorted() {
+    let shop = Shop::open().await;
+    let place = environment("production");
+    let change = |flag: &str, kind: &str| {
+        shop.control().colleague_patches(&place, &flag_key(flag), &[json!({ "kind": kind })], "carol", "").unwrap()
+    };
+    change("checkout", "archiveFlag");
+    change("refunds", "deprecateFlag");
+    change("pricing-tier", "makeFlagTemporary");
+    let listed = async |query: &str| -> Vec<String> {
+        let page = shop.get(&format!("/api/v2/flags/shop?{query}")).await.expect(200);
+        page["items"].as_array().unwrap().iter().map(|flag| flag["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed("sort=key").await, ["pricing-tier", "refunds"]);
+    assert_eq!(listed("sort=-key").await, ["refunds", "pricing-tier"]);
+    assert_eq!(listed("filter=state:archived").await, ["checkout"]);
+    assert_eq!(listed("archived=true").await, ["checkout"]);
+    assert_eq!(listed("filter=state:deprecated").await, ["refunds"]);
+    assert_eq!(listed("filter=type:temporary").await, ["pricing-tier"]);
+    assert_eq!(listed("filter=type:permanent,state:archived").await, ["checkout"]);
+    shop.get("/api/v2/flags/shop?filter=colour:red").await.expect(400);
+    shop.get("/api/v2/flags/shop?sort=colour").await.expect(400);
+}
+
+#[tokio::test]
 async fn tokens_and_versions_are_checked() {
     let shop = Shop::open().await;
     assert_eq!(shop.get_as("api-unknown", "/api/v2/versions").await.expect(401)["code"], "unauthorized");

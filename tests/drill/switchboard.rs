@@ -17,21 +17,21 @@ async fn call(shop: &Shop, method: Method, path: &str, body: Option<Value>) -> (
 #[tokio::test]
 async fn an_outage_is_switched_on_and_off() {
     let shop = Shop::open().await;
-    let (status, _) = call(&shop, Method::POST, "faults", Some(json!({ "fault": "refuse" }))).await;
+    let (status, _) = call(&shop, Method::POST, "api/faults", Some(json!({ "fault": "refuse" }))).await;
     assert_eq!(status, 200);
     assert!(shop.request(Method::GET, "/api/v2/versions").send().await.unwrap_err().is_connect());
     let (_, overview) = call(&shop, Method::GET, "", None).await;
-    assert_eq!(overview["faults"][0]["fault"], "refuse");
-    assert_eq!(call(&shop, Method::DELETE, "faults", None).await.0, 200);
+    assert_eq!(overview["api"]["faults"][0]["fault"], "refuse");
+    assert_eq!(call(&shop, Method::DELETE, "api/faults", None).await.0, 200);
     shop.get("/api/v2/versions").await.expect(200);
     let wrong = json!({ "fault": "refuse", "times": 1 });
-    assert_eq!(call(&shop, Method::POST, "faults", Some(wrong)).await.0, 400);
+    assert_eq!(call(&shop, Method::POST, "api/faults", Some(wrong)).await.0, 400);
     let limits = json!({ "account": 0 });
     assert_eq!(call(&shop, Method::PUT, "limits", Some(limits)).await.0, 200);
     shop.get("/api/v2/versions").await.expect(429);
-    assert_eq!(call(&shop, Method::GET, "received", None).await.1["items"].as_array().unwrap().len(), 2);
-    assert_eq!(call(&shop, Method::DELETE, "received", None).await.0, 200);
-    assert_eq!(call(&shop, Method::GET, "", None).await.1["received"], 0);
+    assert_eq!(call(&shop, Method::GET, "api/received", None).await.1["items"].as_array().unwrap().len(), 2);
+    assert_eq!(call(&shop, Method::DELETE, "api/received", None).await.0, 200);
+    assert_eq!(call(&shop, Method::GET, "", None).await.1["api"]["received"], 0);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn colleagues_act_over_http() {
 #[tokio::test]
 async fn strangers_are_turned_away() {
     let shop = Shop::open().await;
-    for url in [format!("{}faults", shop.running.control_url), shop.url("/_drill/faults")] {
+    for url in [format!("{}api/faults", shop.running.control_url), shop.url("/_drill/api/faults")] {
         let rebound = shop.client.delete(&url).header("Host", "evil.example");
         assert_eq!(rebound.send().await.unwrap().status().as_u16(), 403);
         let form = shop.client.post(&url).header("Content-Type", "text/plain").body(r#"{"fault":"refuse"}"#);

@@ -1,5 +1,8 @@
 //! A shop in production: flag records as LaunchDarkly sends them, and homes whose `.env` names stores.
 
+// Both test programs use this file, each another part of it.
+#![allow(dead_code)]
+
 use std::fs;
 
 /// Where its flags are kept.
@@ -16,16 +19,23 @@ pub struct Flag {
     on: bool,
     values: String,
     requires: String,
+    targets: String,
     rules: String,
 }
 
 /// A flag that is on, and true or false.
 pub fn flag(key: &str, version: u64) -> Flag {
     let (values, none) = ("[true,false]".to_owned(), "[]".to_owned());
-    Flag { key: key.to_owned(), version, on: true, values, requires: none.clone(), rules: none }
+    Flag { key: key.to_owned(), version, on: true, values, requires: none.clone(), targets: none.clone(), rules: none }
 }
 
 impl Flag {
+    /// At another version.
+    pub fn version(mut self, version: u64) -> Self {
+        self.version = version;
+        self
+    }
+
     /// Off.
     pub fn off(mut self) -> Self {
         self.on = false;
@@ -44,6 +54,12 @@ impl Flag {
         self
     }
 
+    /// Gives this person the second value.
+    pub fn target(mut self, key: &str) -> Self {
+        self.targets = format!(r#"[{{"variation":1,"values":["{key}"]}}]"#);
+        self
+    }
+
     /// With a rule that gives the second value to a country.
     pub fn rule(mut self, country: &str) -> Self {
         self.rules = format!(
@@ -54,9 +70,9 @@ impl Flag {
 
     /// Its record.
     pub fn text(&self) -> String {
-        let Self { key, version, on, values, requires, rules } = self;
+        let Self { key, version, on, values, requires, targets, rules } = self;
         format!(
-            r#"{{"key":"{key}","on":{on},"prerequisites":{requires},"targets":[],"contextTargets":[],"rules":{rules},"fallthrough":{{"variation":0}},"offVariation":1,"variations":{values},"clientSideAvailability":{{"usingMobileKey":false,"usingEnvironmentId":false}},"clientSide":false,"salt":"s","trackEvents":false,"trackEventsFallthrough":false,"debugEventsUntilDate":null,"version":{version},"deleted":false}}"#
+            r#"{{"key":"{key}","on":{on},"prerequisites":{requires},"targets":{targets},"contextTargets":[],"rules":{rules},"fallthrough":{{"variation":0}},"offVariation":1,"variations":{values},"clientSideAvailability":{{"usingMobileKey":false,"usingEnvironmentId":false}},"clientSide":false,"salt":"s","trackEvents":false,"trackEventsFallthrough":false,"debugEventsUntilDate":null,"version":{version},"deleted":false}}"#
         )
     }
 }

@@ -119,8 +119,8 @@ fn connection(label: &str, environment: &EnvironmentStatus, findings: &mut Findi
         return;
     };
     if cut_off.for_good {
-        let told = "LaunchDarkly refused its SDK key, and it has given up";
-        let way_out = "put the right SDK key into its configuration; only a restart tries again".to_owned();
+        let told = "it was refused for good (its SDK key, or a proxy on the way), and has given up";
+        let way_out = "see that its SDK key and its way to LaunchDarkly are right; then restart it, nothing else makes it try again".to_owned();
         findings.bad(Part::Relays, label, &subject, told, Some(way_out));
         return;
     }

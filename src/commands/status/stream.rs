@@ -119,7 +119,7 @@ fn relay_report(relay: String, status: Option<&RelayStatus>, environment: Option
     let cut_off = judgement::cut_off(environment);
     let told = match &cut_off {
         None => "connected",
-        Some(cut_off) if cut_off.for_good => "GIVEN UP (LaunchDarkly refused its SDK key)",
+        Some(cut_off) if cut_off.for_good => "GIVEN UP (refused for good: its SDK key, or a proxy)",
         Some(_) => "cut off",
     };
     RelayReport {
@@ -202,7 +202,7 @@ mod tests {
             found,
             [
                 one("cut off", Some(Return::Lost)),
-                one("GIVEN UP (LaunchDarkly refused its SDK key)", Some(Return::Lost)),
+                one("GIVEN UP (refused for good: its SDK key, or a proxy)", Some(Return::Lost)),
                 one("connected", Some(Return::LostAtNextEvent)),
                 one("NO ANSWER", None),
                 vec![],

@@ -84,6 +84,10 @@ impl Store for Timely {
         Box::pin(self.bounded(self.store.read_all(prefix), false))
     }
 
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        Box::pin(self.bounded(self.store.segments(prefix), false))
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,

@@ -58,6 +58,10 @@ impl Problem {
         Self::new(409, "optimistic_locking_error", "Conflict. Optimistic lock error. Try again later.")
     }
 
+    pub(super) fn not_in_time(message: impl Into<String>) -> Self {
+        Self::new(408, "not_in_time", message)
+    }
+
     pub(super) fn rate_limited() -> Self {
         Self::new(429, "rate_limited", "You've exceeded the API rate limit. Try again later.")
     }

@@ -1,4 +1,5 @@
-//! A LaunchDarkly to rehearse against: the REST API that RelayCommander uses, in memory, with an outage switch.
+//! A LaunchDarkly to rehearse against: the REST API that RelayCommander uses, and the streams and endpoints that SDKs and
+//! relays use, in memory, with an outage switch for each of the two.
 //!
 //! It is stateful (projects, environments, flags with variation ids, audit log, approvals, scheduled changes, tokens,
 //! rate limits) and answers in the form of LaunchDarkly's OpenAPI description. It must not know the rest of
@@ -10,25 +11,10 @@
 
 mod account;
 mod answer;
-mod approval;
-mod audit;
-mod call;
 mod control;
-mod fault;
-mod flag;
-mod flags;
-mod identifier;
-mod identity;
-mod instruction;
-mod json_patch;
-mod limit;
-mod limited;
-mod patch;
-mod received;
-mod routes;
-mod sdk;
-mod seed;
-mod server;
+mod delivery;
+mod listener;
+mod rest;
 mod shared;
 mod switchboard;
 
@@ -37,25 +23,32 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use self::account::filter::PayloadFilter;
+pub use self::account::identity::Effect;
+pub use self::account::identity::Role;
+pub use self::account::identity::Statement;
+pub use self::account::seed::Seed;
+pub use self::account::seed::SeedError;
 pub use self::answer::Problem;
 pub use self::control::Control;
+pub use self::control::ListenerControl;
+pub use self::control::NotInTime;
 pub use self::control::SdkFlag;
-pub use self::fault::Fault;
-pub use self::fault::FaultError;
-pub use self::fault::FaultKind;
-pub use self::identity::Effect;
-pub use self::identity::Role;
-pub use self::identity::Statement;
-pub use self::limit::LimitAnswer;
-pub use self::limit::Limits;
-pub use self::received::Received;
-pub use self::seed::Seed;
-pub use self::seed::SeedError;
-use self::server::Endpoints;
+pub use self::control::Wanted;
+pub use self::delivery::subscribers::OpenStreams;
+use self::listener::connection::Endpoints;
+pub use self::listener::fault::Fault;
+pub use self::listener::fault::FaultError;
+pub use self::listener::fault::FaultKind;
+pub use self::listener::received::Received;
+use self::listener::server::serve;
+pub use self::rest::limit::LimitAnswer;
+pub use self::rest::limit::Limits;
 pub use self::shared::FlagChange;
 use self::shared::Shared;
 
@@ -67,8 +60,24 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 pub struct Options {
     /// What it begins with.
     pub seed: Seed,
-    /// The socket of the API; none: a free port of 127.0.0.1.
-    pub listener: Option<TcpListener>,
+    /// Its sockets; none: free ports of 127.0.0.1.
+    pub listener: Option<Listeners>,
+}
+
+/// The sockets of the two halves.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Of the REST API.
+    pub api: TcpListener,
+    /// Of the streams, and of all else that SDKs and relays ask for.
+    pub stream: TcpListener,
+}
+
+impl Listeners {
+    async fn on_free_ports() -> io::Result<Self> {
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Ok(Self { api: free().await?, stream: free().await? })
+    }
 }
 
 /// It could not be started.
@@ -97,27 +106,40 @@ impl SimulatedLaunchDarkly {
     /// [`StartError`]: the seed is wrong, or there is no socket.
     pub async fn start(options: Options) -> Result<Running, StartError> {
         let shared = Shared::new(options.seed.into_account(shared::now_ms())?);
-        let listener = match options.listener {
-            Some(listener) => listener,
-            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+        let Listeners { api, stream } = match options.listener {
+            Some(listeners) => listeners,
+            None => Listeners::on_free_ports().await?,
         };
         let board = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let base_url = format!("http://{}", listener.local_addr()?);
+        let (base_url, stream_url) =
+            (format!("http://{}", api.local_addr()?), format!("http://{}", stream.local_addr()?));
         let control_url = format!("http://{}/_drill/", board.local_addr()?);
         let control = Control::new(Arc::clone(&shared));
         let switchboard = switchboard::router(control.clone());
-        let endpoints = Endpoints { api: routes::router(Arc::clone(&shared)), switchboard: switchboard.clone() };
+        let endpoints = |service: Router| Endpoints { service, switchboard: switchboard.clone() };
         let mut stop = shared.stop.subscribe();
         let stopped = async move {
             // An error says that the server is gone, which is the end too.
             let _ = stop.wait_for(|&stop| stop).await;
         };
-        let board = axum::serve(board, switchboard).with_graceful_shutdown(stopped);
-        let tasks = [
-            tokio::spawn(server::serve(Arc::clone(&shared), listener, endpoints)),
-            tokio::spawn(async move { board.await }),
+        let served = [
+            serve(Arc::clone(&shared.api), shared.stop.subscribe(), api, endpoints(rest::router(Arc::clone(&shared)))),
+            serve(
+                Arc::clone(&shared.stream),
+                shared.stop.subscribe(),
+                stream,
+                endpoints(delivery::router(Arc::clone(&shared))),
+            ),
         ];
-        Ok(Running { base_url, control_url, control, shared, tasks })
+        let board = axum::serve(board, switchboard).with_graceful_shutdown(stopped);
+        let expiry = delivery::end_expired(Arc::clone(&shared));
+        let mut tasks: Vec<JoinHandle<io::Result<()>>> = served.into_iter().map(tokio::spawn).collect();
+        tasks.push(tokio::spawn(async move { board.await }));
+        tasks.push(tokio::spawn(async move {
+            expiry.await;
+            Ok(())
+        }));
+        Ok(Running { base_url, stream_url, control_url, control, shared, tasks })
     }
 }
 
@@ -126,12 +148,15 @@ impl SimulatedLaunchDarkly {
 pub struct Running {
     /// Where the API is: `http://127.0.0.1:PORT`.
     pub base_url: String,
+    /// Where the streams are, and all else that SDKs and relays ask for (a relay's `streamUri`, `baseUri`,
+    /// `clientSideBaseUri` and `eventsUri`): `http://127.0.0.1:PORT`.
+    pub stream_url: String,
     /// Where it can be driven over HTTP, whatever faults are set: `http://127.0.0.1:PORT/_drill/`.
     pub control_url: String,
     /// The hand on it.
     pub control: Control,
     shared: Arc<Shared>,
-    tasks: [JoinHandle<io::Result<()>>; 2],
+    tasks: Vec<JoinHandle<io::Result<()>>>,
 }
 
 impl Running {

@@ -1,5 +1,7 @@
-//! What the server's connections, its endpoints and its switchboard have in common.
+//! What the simulated LaunchDarkly's listeners, endpoints and switchboard have in common: the account, the two boards,
+//! and the delivery of flags.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -10,19 +12,22 @@ use tokio::sync::broadcast;
 use tokio::sync::watch;
 
 use super::account::Account;
-use super::fault::Faults;
-use super::limit::Limiter;
-use super::patch::Patch;
-use super::patch::Patched;
-use super::received::ReceivedLog;
-use crate::drill::launchdarkly::answer::Problem;
+use super::account::flag::version;
+use super::account::news::News;
+use super::account::patch::Patch;
+use super::account::patch::Patched;
+use super::answer::Problem;
+use super::delivery;
+use super::delivery::Delivery;
+use super::listener::Board;
+use super::rest::limit::Limiter;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 
 /// How many changes a slow subscriber may be behind before it misses some.
 const CHANGES_MAX: usize = 4_096;
 
-/// A flag changed in one environment, for whoever streams it on: its record is read when it is sent.
+/// A flag changed in one environment, for whoever follows from outside: its record is read when it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagChange {
     /// Where.
@@ -36,13 +41,12 @@ pub struct FlagChange {
 /// The simulated LaunchDarkly's state.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub account: Mutex<Account>,
-    pub faults: Faults,
+    account: Mutex<Account>,
+    pub delivery: Delivery,
+    pub api: Arc<Board>,
+    pub stream: Arc<Board>,
     pub limiter: Limiter,
-    pub received: ReceivedLog,
     pub changes: broadcast::Sender<FlagChange>,
-    /// Whether somebody listens: set by the server once it is so.
-    pub listening: watch::Sender<bool>,
     pub stop: watch::Sender<bool>,
 }
 
@@ -50,38 +54,51 @@ impl Shared {
     pub fn new(account: Account) -> Arc<Self> {
         Arc::new(Self {
             account: Mutex::new(account),
-            faults: Faults::default(),
+            delivery: Delivery::default(),
+            api: Board::without_streams(),
+            stream: Board::with_streams(delivery::asks_for),
             limiter: Limiter::default(),
-            received: ReceivedLog::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
-            listening: watch::Sender::new(true),
             stop: watch::Sender::new(false),
         })
     }
 
-    pub fn account(&self) -> MutexGuard<'_, Account> {
+    /// The account, to look at. Changes go through [`Shared::edit`].
+    pub fn account(&self) -> impl Deref<Target = Account> + '_ {
         locked(&self.account)
     }
 
-    /// Makes a change and tells the subscribers.
-    pub fn patch(&self, patch: &Patch<'_>) -> Result<Patched, Problem> {
-        let mut account = self.account();
-        let patched = account.patch(patch)?;
-        // Told before the lock is let go: subscribers hear of changes in the order in which they were made.
-        self.tell(patch.project, patch.flag, &patched);
-        Ok(patched)
+    /// Changes the account, and tells everybody who has to hear of it. That is done before the lock is let go: all hear
+    /// of changes in the order in which they were made.
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut Account) -> T) -> T {
+        let mut account = locked(&self.account);
+        let outcome = edit(&mut account);
+        for news in std::mem::take(&mut account.news) {
+            self.tell(&account, &news);
+            self.delivery.deliver(&account, news);
+        }
+        outcome
     }
 
-    /// Tells the subscribers of a change.
-    pub fn tell(&self, project: &str, flag: &str, patched: &Patched) {
+    /// Makes a change of a flag.
+    pub fn patch(&self, patch: &Patch<'_>) -> Result<Patched, Problem> {
+        self.edit(|account| account.patch(patch))
+    }
+
+    /// Tells those who follow from outside.
+    fn tell(&self, account: &Account, news: &News) {
+        let News::Flag { project, key, before, after } = news else { return };
+        let environments = account.projects.get(project).map(|project| &project.environments);
         if self.changes.receiver_count() == 0 {
             return;
         }
-        for (environment, version) in &patched.changed {
+        for environment in environments.into_iter().flat_map(|environments| environments.keys()) {
+            let was = before.as_deref().map_or(0, |flag| version(flag, environment));
+            let version = after.as_deref().map_or(was + 1, |flag| version(flag, environment));
             let environment = format!("{project}/{environment}").parse();
-            if let (Ok(environment), Ok(flag)) = (environment, flag.parse()) {
+            if let (true, Ok(environment), Ok(flag)) = (version != was, environment, key.parse()) {
                 // An error says that the last subscriber has just left.
-                let _ = self.changes.send(FlagChange { environment, flag, version: *version });
+                let _ = self.changes.send(FlagChange { environment, flag, version });
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::fs::Metadata;
 use std::fs::TryLockError;
 use std::io;
 use std::io::Read;
@@ -14,6 +15,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+
+use rustix::fs::CWD;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 
 /// How often a lock is tried.
 const LOCK_STEP: Duration = Duration::from_millis(100);
@@ -107,24 +112,68 @@ pub(super) enum NotReplaced {
 /// # Errors
 /// What the system says, also where the owner cannot be kept.
 pub(super) fn replace(path: &Path, bytes: &[u8], like: &Path) -> Result<(), NotReplaced> {
-    let folder = prepare(path, bytes, like).map_err(NotReplaced::Unchanged)?;
-    folder.sync_all().map_err(NotReplaced::Perhaps)
+    let renamed = folder_of(path).and_then(|folder| {
+        let mut file = tempfile::Builder::new().prefix(".relaycommander-").tempfile_in(folder.path)?;
+        let like = std::fs::metadata(path).or_else(|_| std::fs::metadata(like))?;
+        fill(file.as_file_mut(), bytes, &like)?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(folder.open)
+    });
+    renamed.map_err(NotReplaced::Unchanged)?.sync_all().map_err(NotReplaced::Perhaps)
 }
 
-/// All but the last step: gives the folder, opened before anything was changed.
-fn prepare(path: &Path, bytes: &[u8], like: &Path) -> io::Result<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".relaycommander-").tempfile_in(folder)?;
+/// The same for a file that others watch: it changes places with the one at `previous`, which is made where there is none.
+///
+/// LaunchDarkly's Node SDK watches the file that it once opened, and not its name: a file that is gone for good takes the
+/// watch with it, and of two changes the SDK would see the first. So the two files take turns, and none is ever gone.
+/// Where a file system cannot exchange two files, one takes the other's place.
+///
+/// # Errors
+/// As [`replace`].
+pub(super) fn exchange(path: &Path, bytes: &[u8], previous: &Path) -> Result<(), NotReplaced> {
+    let exchanged = folder_of(path).and_then(|folder| {
+        fill(&mut spare(previous)?, bytes, &std::fs::metadata(path)?)?;
+        match rustix::fs::renameat_with(CWD, previous, CWD, path, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::rename(previous, path)?,
+            other => other?,
+        }
+        Ok(folder.open)
+    });
+    exchanged.map_err(NotReplaced::Unchanged)?.sync_all().map_err(NotReplaced::Perhaps)
+}
+
+/// A folder, opened before anything in it is changed.
+struct Folder<'p> {
+    path: &'p Path,
+    open: File,
+}
+
+fn folder_of(path: &Path) -> io::Result<Folder<'_>> {
+    let path = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(Folder { path, open: File::open(path)? })
+}
+
+/// The file at this path, emptied; a new one if what is there is not one of ours alone.
+fn spare(path: &Path) -> io::Result<File> {
+    let ours = std::fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw());
+    if ours {
+        return File::options().write(true).truncate(true).open(path);
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::options().write(true).create_new(true).open(path),
+    }
+}
+
+/// Writes and syncs the whole file, with the mode and the owner of another one.
+fn fill(file: &mut File, bytes: &[u8], like: &Metadata) -> io::Result<()> {
     file.write_all(bytes)?;
-    let wanted = std::fs::metadata(path).or_else(|_| std::fs::metadata(like))?;
-    let own = file.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (wanted.uid(), wanted.gid()) {
-        fchown(file.as_file(), Some(wanted.uid()), Some(wanted.gid()))?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(&*file, Some(like.uid()), Some(like.gid()))?;
     }
     // After the owner: a change of owner may take mode bits away.
-    file.as_file().set_permissions(wanted.permissions())?;
-    file.as_file().sync_all()?;
-    let folder = File::open(folder)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(folder)
+    file.set_permissions(like.permissions())?;
+    file.sync_all()
 }

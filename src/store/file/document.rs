@@ -13,6 +13,7 @@ pub(super) struct Document {
     whole: Record,
     flags: Option<Record>,
     values: Option<Record>,
+    segments: Option<Record>,
 }
 
 impl Document {
@@ -34,8 +35,8 @@ impl Document {
                 Err(error) => Err(format!("its \"{name}\" is {error}")),
             },
         };
-        let (flags, values) = (section("flags")?, section("flagValues")?);
-        Ok(Self { whole, flags, values })
+        let (flags, values, segments) = (section("flags")?, section("flagValues")?, section("segments")?);
+        Ok(Self { whole, flags, values, segments })
     }
 
     /// The exact text of a flag's record.
@@ -56,6 +57,11 @@ impl Document {
     /// All names under `flagValues`.
     pub(super) fn constants(&self) -> Vec<String> {
         members(self.values.as_ref()).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// All names and texts under `segments`.
+    pub(super) fn segments(&self) -> Vec<(String, &str)> {
+        members(self.segments.as_ref())
     }
 
     /// The document with these flags' records in place of theirs (or added, where there was none).
@@ -123,5 +129,6 @@ mod tests {
         assert!(!document.is_constant(&"a".parse().unwrap()));
         assert_eq!(document.constants(), ["fixed"]);
         assert_eq!(document.flags().len(), 2);
+        assert_eq!(document.segments(), [("s".to_owned(), "{\"key\": \"s\"}")]);
     }
 }

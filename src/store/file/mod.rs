@@ -229,7 +229,8 @@ impl Files {
         }
         let records: Vec<(&FlagKey, &Record)> = records.iter().map(|(flag, record)| (*flag, *record)).collect();
         let text = content.document.with(&records);
-        disk::replace(path, text.as_bytes(), path).map_err(|error| {
+        let previous = disk::beside(path, ".relaycommander.previous");
+        disk::exchange(path, text.as_bytes(), &previous).map_err(|error| {
             let NotReplaced::Unchanged(why) = &error else { return self.not_replaced(&error, "to be written") };
             let back = match ours_before {
                 Some(bytes) => disk::replace(&second, &bytes, path).is_ok(),
@@ -376,6 +377,14 @@ impl Store for FileStore {
 
     fn read_all<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Reading, StoreError>> {
         async move { Ok(self.reading(prefix, |content| Ok(content.everything())).await?.unwrap_or_default()) }.boxed()
+    }
+
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        let found = |content: &Content| {
+            let segments = content.document.segments().into_iter();
+            Ok(segments.map(|(name, text)| (name, text.as_bytes().to_vec())).collect())
+        };
+        async move { Ok(self.reading(prefix, found).await?.unwrap_or_default()) }.boxed()
     }
 
     fn overrides<'a>(

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -117,11 +118,52 @@ async fn every_other_byte_stays_and_so_does_the_mode() {
     let outcomes = replace(&flags.store, &target(), &[write]).await;
     assert!(matches!(outcomes[..], [WriteOutcome::Written { .. }]), "{outcomes:?}");
     assert_eq!(flags.text(), text.replace(on.text(), record(false, 43).text()));
-    for path in [flags.path(), disk::beside(&flags.path(), ".relaycommander.json")] {
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
+    for ending in ["", ".relaycommander.json", ".relaycommander.previous"] {
+        let file = disk::beside(&flags.path(), ending);
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
     }
     let names: Vec<_> = fs::read_dir(flags.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 3, "something is left behind: {names:?}");
+    assert_eq!(names.len(), 4, "something is left behind: {names:?}");
+}
+
+/// Who watches a file (and not its name) goes on seeing changes: no file is ever gone.
+#[tokio::test]
+async fn two_files_take_turns() {
+    let flags = Flags::new(&format!("{{\"flags\":{{\"a\":{}}}}}", record(true, 42).text()));
+    let number = |path: &Path| fs::metadata(path).unwrap().ino();
+    let previous = disk::beside(&flags.path(), ".relaycommander.previous");
+    let (first, before) = (number(&flags.path()), flags.text());
+    let write = turn_off(&target(), "a", ChangeId::new(), &read_one(&flags.store, "", "a").await);
+    replace(&flags.store, &target(), &[write]).await;
+    let second = number(&flags.path());
+    assert_eq!((number(&previous), fs::read_to_string(&previous).unwrap()), (first, before.clone()));
+    // Again, from the same beginning; the file is longer than what takes its place.
+    fs::write(flags.path(), format!("{before}{}", " ".repeat(100))).unwrap();
+    fs::remove_file(disk::beside(&flags.path(), ".relaycommander.json")).unwrap();
+    let write = turn_off(&target(), "a", ChangeId::new(), &read_one(&flags.store, "", "a").await);
+    replace(&flags.store, &target(), &[write]).await;
+    assert_eq!((number(&flags.path()), number(&previous)), (first, second));
+    assert!(flags.text().contains("\"version\":43"), "{}", flags.text());
+}
+
+/// What stands where the previous file belongs, and is none of ours, is not written through.
+#[tokio::test]
+async fn nothing_foreign_is_written_through() {
+    let flags = Flags::new(&format!("{{\"flags\":{{\"a\":{}}}}}", record(true, 42).text()));
+    let (foreign, previous) =
+        (flags.folder.path().join("foreign"), disk::beside(&flags.path(), ".relaycommander.previous"));
+    fs::write(&foreign, "mine").unwrap();
+    for plant in [
+        |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to),
+        |from: &Path, to: &Path| fs::hard_link(from, to),
+    ] {
+        plant(&foreign, &previous).unwrap();
+        let write = turn_off(&target(), "a", ChangeId::new(), &read_one(&flags.store, "", "a").await);
+        let outcomes = replace(&flags.store, &target(), &[write]).await;
+        assert!(matches!(outcomes[..], [WriteOutcome::Written { .. }]), "{outcomes:?}");
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine");
+        fs::remove_file(&previous).unwrap();
+    }
 }
 
 #[tokio::test]

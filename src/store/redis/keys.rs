@@ -11,6 +11,8 @@ pub(super) const FEATURES: &str = ":features";
 pub(super) struct Keys {
     /// The relay's hash of flag records.
     pub(super) features: String,
+    /// The relay's hash of segment records.
+    pub(super) segments: String,
     /// The relay's mark of a filled store.
     pub(super) initialised: String,
     /// Ours: flag key to override.
@@ -25,6 +27,7 @@ impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             features: format!("{prefix}{FEATURES}"),
+            segments: format!("{prefix}:segments"),
             initialised: format!("{prefix}:$inited"),
             overrides: format!("{prefix}:relaycommander:overrides"),
             ended: format!("{prefix}:relaycommander:ended"),

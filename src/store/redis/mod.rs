@@ -168,6 +168,10 @@ impl Store for RedisStore {
         self.visit_records(prefix, visit).boxed()
     }
 
+    fn segments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Vec<u8>>, StoreError>> {
+        self.read_segments(prefix).boxed()
+    }
+
     fn overrides<'a>(
         &'a self,
         prefix: &'a str,

@@ -128,11 +128,23 @@ impl RedisStore {
                 }
             }
         };
-        match scan::visit(&self.connections, &key, FIELDS_MAX, take).await? {
-            Walked::All(_) => Ok(()),
-            Walked::TooMany(_) => Err(self.too_many(&key)),
-            Walked::Refused(error) => Err(self.refused(&error, "hscan", Some(&key)).await),
+        self.whole(scan::visit(&self.connections, &key, FIELDS_MAX, take).await?, &key).await.map(|_| ())
+    }
+
+    /// All that a walk through a hash found, if it came to the end.
+    async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
+        match walked {
+            Walked::All(found) => Ok(found),
+            Walked::TooMany(_) => Err(self.too_many(key)),
+            Walked::Refused(error) => Err(self.refused(&error, "hscan", Some(key)).await),
         }
+    }
+
+    pub(super) async fn read_segments(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let key = Keys::new(prefix).segments;
+        let segments = self.whole(scan::hash(&self.connections, &key, None, FIELDS_MAX).await?, &key).await?;
+        let named = |(field, record): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&field).into_owned(), record);
+        Ok(segments.into_iter().map(named).collect())
     }
 
     pub(super) async fn read_overrides(&self, prefix: &str) -> Result<BTreeMap<FlagKey, StoredOverride>, StoreError> {
@@ -157,10 +169,8 @@ impl RedisStore {
             _ => None,
         };
         let marks = match scan::hash(&self.connections, &keys.ended, pattern.as_deref(), FIELDS_MAX).await? {
-            Walked::All(marks) => marks,
-            Walked::TooMany(_) => return Err(self.too_many(&keys.ended)),
             Walked::Refused(error) if missing(&error) == Some(Missing::Key) => Vec::new(),
-            Walked::Refused(error) => return Err(self.refused(&error, "hscan", Some(&keys.ended)).await),
+            walked => self.whole(walked, &keys.ended).await?,
         };
         for (field, value) in marks {
             let field = String::from_utf8_lossy(&field).into_owned();

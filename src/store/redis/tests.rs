@@ -122,6 +122,19 @@ async fn conforms_by_script_on_a_socket() {
 }
 
 #[tokio::test]
+async fn segments_are_read_as_they_are() {
+    let server = RedisServer::start();
+    let segments = format!("{PREFIX}:segments");
+    server.run(&["HSET", &segments, "testers", "{ \"key\":\"testers\" }", "gone", "{\"deleted\":true}"]);
+    let read = open(&server, options()).segments(PREFIX).await.unwrap();
+    let shown: Vec<(&str, &[u8])> = read.iter().map(|(key, record)| (key.as_str(), record.as_slice())).collect();
+    assert_eq!(shown, [("gone", &b"{\"deleted\":true}"[..]), ("testers", &b"{ \"key\":\"testers\" }"[..])]);
+    assert!(open(&server, options()).segments(OTHER).await.unwrap().is_empty());
+    server.run(&["SET", &format!("{OTHER}:segments"), "a text"]);
+    assert!(matches!(open(&server, options()).segments(OTHER).await, Err(StoreError::Damaged { .. })));
+}
+
+#[tokio::test]
 async fn conforms_with_exactly_the_documented_rights() {
     let server = RedisServer::with().tcp().start();
     let_in(&server, "rc", &[]);
