@@ -81,8 +81,19 @@ pub fn put_aside(said: &[Said]) -> Vec<(&Target, &Override)> {
         .collect()
 }
 
-fn has_ended<'m>(override_: &Override, mut marks: impl Iterator<Item = &'m (ChangeId, EndedMark)>) -> bool {
-    marks.any(|(change, mark)| mark.revision >= override_.revision && override_.changes.contains(change))
+fn has_ended<'m>(override_: &Override, marks: impl Iterator<Item = &'m (ChangeId, EndedMark)>) -> bool {
+    ended_by(override_, marks).is_some()
+}
+
+/// The mark that says that an override is over: one of its revision or a higher one, under one of its changes.
+pub fn ended_by<'m>(
+    override_: &Override,
+    mut marks: impl Iterator<Item = &'m (ChangeId, EndedMark)>,
+) -> Option<&'m EndedMark> {
+    let is_it = |(change, mark): &&(ChangeId, EndedMark)| {
+        mark.revision >= override_.revision && override_.changes.contains(change)
+    };
+    marks.find(is_it).map(|(_, mark)| mark)
 }
 
 fn precedence(one: &Override, other: &Override) -> Ordering {

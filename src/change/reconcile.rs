@@ -10,6 +10,11 @@
 //! | is what is asked for   | nothing to do |
 //! | is what it was in base | send it |
 //! | is something else      | conflict |
+//! | is something else, and an earlier revision of this very override put it there | send it |
+//!
+//! The last row is for a replay that was cut off after LaunchDarkly had taken its patch, and an edit that came before
+//! the next one. Then even an aspect that was changed and changed back counts: LaunchDarkly has the change and not yet
+//! the way back. Whether that is so its audit log tells ([`History`]).
 //!
 //! All of this is compared in terms of the values that variations have now: an index in a list that was changed means
 //! the one variation with the same value, or nothing.
@@ -52,6 +57,17 @@ pub struct Disagreement {
     pub now: String,
 }
 
+/// What is known of what was done to the flag in LaunchDarkly, beside what it shows now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whether nothing that moved its version since the base touched what the override touches. `None`: not known.
+    pub explained: Option<bool>,
+    /// Whether others touched it after the override began. They may have taken it back since, knowing more than we do.
+    pub touched: bool,
+    /// The aspects whose value of now was put there by this override, in an earlier revision. `None`: not known.
+    pub ours: Option<BTreeSet<Aspect>>,
+}
+
 /// What there is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reconciled {
@@ -79,7 +95,8 @@ pub enum Reconciled {
         instructions: Option<Vec<Instruction>>,
     },
     /// LaunchDarkly equals the base, but its version moved after our first edit: somebody changed it and changed it
-    /// back, knowing more than we do; or changed what decides nothing (a description). The audit log may say which.
+    /// back, knowing more than we do; or changed what decides nothing (a description). The audit log may say which. Also
+    /// where it shows a change elsewhere, and the audit log that what the override touches was changed and changed back.
     ChangedAndChangedBack {
         /// LaunchDarkly's version when the override began.
         base_version: u64,
@@ -95,16 +112,14 @@ pub enum Reconciled {
     },
 }
 
-/// Compares. `now` is `None` where LaunchDarkly has no such flag. `explained` is what the audit log said about a version
-/// that moved without a change to show for it: `None` if it was not looked at yet, `Some(true)` if nothing that was done
-/// there touches what the override touches.
+/// Compares. `now` is `None` where LaunchDarkly has no such flag. `history` is empty while nobody has looked.
 ///
 /// # Errors
 /// The override cannot be applied to its own base: it was not made by this program, or is damaged.
 pub fn reconcile(
     override_: &Override,
     now: Option<&LaunchDarklyNow>,
-    explained: Option<bool>,
+    history: &History,
 ) -> Result<Reconciled, PatchError> {
     let Some(now) = now.filter(|now| !now.archived) else {
         return Ok(Reconciled::Gone { archived: now.is_some() });
@@ -114,12 +129,14 @@ pub fn reconcile(
     let mut counted = base.differs(&wish);
     let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
     counted.extend(override_.insisted.intersection(&touched));
+    let three = Three::new(override_, base, wish, now, history);
+    let taken_back: Vec<Aspect> = touched.difference(&counted).copied().collect();
+    counted.extend(taken_back.into_iter().filter(|aspect| three.is_not_back(*aspect)));
     if counted.is_empty() {
         return Ok(Reconciled::NothingToSend);
     }
-    let three = Three::new(override_, base, wish, now);
     let verdicts: Vec<(Aspect, Verdict)> = counted.iter().map(|aspect| (*aspect, three.verdict(*aspect))).collect();
-    Ok(three.decide(&verdicts, explained))
+    Ok(three.decide(&verdicts))
 }
 
 /// How one aspect stands.
@@ -135,6 +152,7 @@ enum Verdict {
 struct Three<'a> {
     override_: &'a Override,
     now: &'a LaunchDarklyNow,
+    history: &'a History,
     base: Configuration,
     wish: Configuration,
     renumbering: Renumbering,
@@ -144,10 +162,28 @@ struct Three<'a> {
 }
 
 impl<'a> Three<'a> {
-    fn new(override_: &'a Override, base: Configuration, wish: Configuration, now: &'a LaunchDarklyNow) -> Self {
+    fn new(
+        override_: &'a Override,
+        base: Configuration,
+        wish: Configuration,
+        now: &'a LaunchDarklyNow,
+        history: &'a History,
+    ) -> Self {
         let renumbering = Renumbering::between(&base.variations, &now.configuration.variations);
         let (base_renumbered, wish_renumbered) = (renumbering.configuration(&base), renumbering.configuration(&wish));
-        Self { override_, now, base, wish, renumbering, base_renumbered, wish_renumbered }
+        Self { override_, now, history, base, wish, renumbering, base_renumbered, wish_renumbered }
+    }
+
+    /// Whether LaunchDarkly has, or may have, an aspect from us that was changed and changed back here: then it has to have
+    /// the way back too. Where somebody else set it, his word stands.
+    fn is_not_back(&self, aspect: Aspect) -> bool {
+        let moved = self.now.version > self.override_.base.version();
+        let differs = || self.now.configuration.differs(&self.wish_renumbered).contains(&aspect);
+        moved && self.history.ours.as_ref().map_or_else(differs, |ours| ours.contains(&aspect))
+    }
+
+    fn is_from_us(&self, aspect: Aspect) -> bool {
+        self.history.ours.as_ref().is_some_and(|ours| ours.contains(&aspect))
     }
 
     fn verdict(&self, aspect: Aspect) -> Verdict {
@@ -161,16 +197,19 @@ impl<'a> Three<'a> {
         if !now.differs(&self.wish_renumbered).contains(&aspect) {
             return Verdict::Already;
         }
+        if self.is_from_us(aspect) {
+            return Verdict::Send;
+        }
         if self.base_differs_from_wish(aspect) {
             let unchanged = !now.differs(&self.base_renumbered).contains(&aspect);
             return if unchanged { Verdict::Send } else { Verdict::Conflict };
         }
         // Insisted: the store had it so and LaunchDarkly has not. The store's value says nothing about what LaunchDarkly
-        // had; only its version does.
+        // had; only its version does. Or taken back, and nobody knows whose the value of now is: then the version moved.
         if self.now.version <= self.override_.base.version() { Verdict::Send } else { Verdict::Conflict }
     }
 
-    fn decide(&self, verdicts: &[(Aspect, Verdict)], explained: Option<bool>) -> Reconciled {
+    fn decide(&self, verdicts: &[(Aspect, Verdict)]) -> Reconciled {
         let with =
             |wanted: Verdict| verdicts.iter().filter(move |(_, found)| *found == wanted).map(|(aspect, _)| *aspect);
         let is_already = |aspect: Aspect| verdicts.contains(&(aspect, Verdict::Already));
@@ -194,16 +233,14 @@ impl<'a> Three<'a> {
         if instructions.is_empty() {
             return Reconciled::AlreadySo { version: self.now.version };
         }
-        let elsewhere: BTreeSet<Aspect> = self
-            .now
-            .configuration
-            .differs(&self.base_renumbered)
-            .into_iter()
-            .filter(|aspect| !counted(*aspect))
-            .collect();
+        let changed = self.now.configuration.differs(&self.base_renumbered);
         let base_version = self.override_.base.version();
-        let changed_before_our_eyes = !elsewhere.is_empty() || verdicts.iter().any(|(aspect, _)| is_already(*aspect));
-        if self.now.version > base_version && !changed_before_our_eyes && explained != Some(true) {
+        let is_explained = !changed.is_empty()
+            || verdicts.iter().any(|(aspect, _)| is_already(*aspect))
+            || self.history.explained == Some(true);
+        let stands_as_before = verdicts.iter().all(|(aspect, _)| is_already(*aspect) || !changed.contains(aspect));
+        let elsewhere: BTreeSet<Aspect> = changed.into_iter().filter(|aspect| !counted(*aspect)).collect();
+        if self.now.version > base_version && (!is_explained || (self.history.touched && stands_as_before)) {
             return Reconciled::ChangedAndChangedBack { base_version, version_now: self.now.version, instructions };
         }
         Reconciled::Send { instructions, elsewhere }

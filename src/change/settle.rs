@@ -11,7 +11,7 @@
 //! | ours, version above M            | the same content as M | else LaunchDarkly's patches up to it are refused |
 //! | ours, version M                  | stays   | LaunchDarkly's own patch M is refused, but it says the same |
 //! | ours, version below M            | stays   | LaunchDarkly's patch M will take its place |
-//! | ours, of an older revision       | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
+//! | ours, of an older revision or another override | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
 //! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
 //! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
 //! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
@@ -61,7 +61,8 @@ pub struct Answer<'a> {
 /// What one target gets.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settling {
-    /// LaunchDarkly's data path shows it: the override ends here.
+    /// LaunchDarkly's data path shows it: the override ends here. Where our own keys are forbidden, there is none, and the
+    /// record takes LaunchDarkly's version.
     Settled(Box<Write>),
     /// LaunchDarkly's data path has not shown it: the override stays, as replayed@M.
     Held(Box<Write>),
@@ -70,7 +71,9 @@ pub enum Settling {
     /// The override here has had more edits than were sent. What is left of it stays owed, with LaunchDarkly's answer as
     /// its base.
     Newer(Box<Write>),
-    /// There is no override here and no record of ours.
+    /// The override here began after what was sent had ended or been accepted: it stays owed as it is.
+    OfItsOwn,
+    /// There is no override here and no record of ours; or our own keys are forbidden, and the record is as it should be.
     NothingThere,
     /// The override there is damaged, or of a newer format.
     OverrideUnreadable(String),
@@ -89,6 +92,8 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         return Ok(Settling::NothingThere);
     }
     let write = |after: Option<Record>, override_after: OverrideWrite| {
+        // Where our own keys are forbidden, the record is all that can be written.
+        let override_after = if seen.own_keys { override_after } else { OverrideWrite::Keep };
         Box::new(Write {
             target: target.clone(),
             flag: answer.sent.flag.clone(),
@@ -100,21 +105,34 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         })
     };
     if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision) {
-        if is_of_its_own(newer, answer.sent) {
-            return Ok(Settling::HeldAlready);
+        if !shares_changes(newer, answer.sent) {
+            return Ok(Settling::OfItsOwn);
         }
         let next = newer_after_replay(answer.sent, newer, &here.launchdarklys_answer(answer)?);
         let after = next.stands_as()?;
         return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Arc::new(next)))));
     }
     if let Some(proof) = here.proof(answer) {
-        let marks = marks(by, Ending::Settled, Some(proof.version()), here.own.into_iter().chain([answer.sent]));
-        return Ok(Settling::Settled(write(here.taking(proof), OverrideWrite::End(marks))));
+        // An override from another side of a broken network gives way here, and was not sent: no mark says otherwise.
+        let own = here.own.filter(|own| shares_changes(own, answer.sent));
+        let marks = marks(by, Ending::Settled, Some(proof.version()), own.into_iter().chain([answer.sent]));
+        let taking = here.taking(proof);
+        return Ok(match taking {
+            None if !seen.own_keys => Settling::NothingThere,
+            taking => Settling::Settled(write(taking, OverrideWrite::End(marks))),
+        });
     }
     let held = here.held(answer);
-    let is_behind = here.own.is_some_and(|own| own.revision < answer.sent.revision);
-    let is_above = here.record.is_some_and(|record| record.version() > answer.version);
+    let is_behind =
+        here.own.is_some_and(|own| own.revision < answer.sent.revision || own.change() != answer.sent.change());
+    let is_above = here.record.as_ref().is_some_and(|record| record.version() > answer.version);
     let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
+    if !seen.own_keys {
+        return Ok(match after {
+            Some(after) => Settling::Settled(write(Some(after), OverrideWrite::Keep)),
+            None => Settling::NothingThere,
+        });
+    }
     if after.is_none() && here.own == Some(&held) {
         return Ok(Settling::HeldAlready);
     }
@@ -156,9 +174,10 @@ pub fn newer_after_replay(sent: &Override, newer: &Override, answer: &Record) ->
     }
 }
 
-/// Whether `newer` has nothing of `sent` in it: it began again after LaunchDarkly's answer.
-fn is_of_its_own(newer: &Override, sent: &Override) -> bool {
-    !newer.changes.iter().any(|change| sent.changes.contains(change))
+/// Whether one override has a history in common with another. If not, it began again after LaunchDarkly's answer, or on
+/// another side of a broken network.
+fn shares_changes(one: &Override, other: &Override) -> bool {
+    one.changes.iter().any(|change| other.changes.contains(change))
 }
 
 /// What a target holds, in the light of what LaunchDarkly answered.

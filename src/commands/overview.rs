@@ -171,7 +171,7 @@ async fn view<'o>(
     let mut wanted: BTreeSet<FlagKey> = filed.keys().cloned().collect();
     wanted.extend(scope.flags.iter().cloned());
     let wanted: Vec<FlagKey> = wanted.into_iter().collect();
-    let views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden(&wanted)).await;
+    let mut views = survey::look(&surroundings.stores, &choice.targets, Extent::Overridden(&wanted)).await;
     let flags: Vec<FlagKey> = survey::flags(&views).into_iter().filter(|flag| scope.takes(flag)).collect();
     let flags: Vec<(FlagKey, Vec<(Chosen, Seen)>)> =
         flags.into_iter().map(|flag| (flag.clone(), survey::seen_in(&views, &environment, &flag))).collect();
@@ -180,10 +180,24 @@ async fn view<'o>(
     changes.extend(filed.values().flatten().map(|filed| filed.file.change()));
     let targets: Vec<&Target> =
         views.iter().filter(|view| view.reading.is_ok()).map(|view| &view.chosen.target).collect();
-    let marks = survey::marks(&surroundings.stores, &targets, &changes).await;
-    let marks: BTreeMap<&Target, survey::Marks> = targets.into_iter().zip(marks).collect();
-    let situations = flags.into_iter().map(|(flag, seen)| {
+    let found = survey::marks_or_why_not(&surroundings.stores, &targets, &changes).await;
+    let mut marks: BTreeMap<Target, survey::Marks> = BTreeMap::new();
+    let mut failed = BTreeMap::new();
+    for (target, found) in targets.into_iter().cloned().zip(found) {
+        match found {
+            Ok(found) => drop(marks.insert(target, found)),
+            Err(error) => drop(failed.insert(target, error)),
+        }
+    }
+    // A target that fails between two questions is silent as a whole: half of what it knows would mislead.
+    for view in &mut views {
+        if let Some(error) = failed.remove(&view.chosen.target) {
+            view.reading = Err(error);
+        }
+    }
+    let situations = flags.into_iter().map(|(flag, mut seen)| {
         let filed = filed.get(&flag).cloned().unwrap_or_default();
+        seen.retain(|(chosen, _)| marks.contains_key(&chosen.target));
         situation(flag, seen, filed, &marks)
     });
     let situations = situations.collect();
@@ -215,7 +229,7 @@ fn situation<'o>(
     flag: FlagKey,
     seen: Vec<(Chosen, Seen)>,
     filed: Vec<FiledEdit<'o>>,
-    marks: &BTreeMap<&Target, survey::Marks>,
+    marks: &BTreeMap<Target, survey::Marks>,
 ) -> Situation<'o> {
     let said: Vec<Said> = seen
         .iter()

@@ -53,7 +53,8 @@ impl TargetView {
 pub enum Extent<'a> {
     /// These flags, in one round trip.
     Flags(&'a [FlagKey]),
-    /// The flags that are overridden, and these.
+    /// The flags that any of the targets overrides, and these: in every target, since one that lacks the override has a
+    /// record all the same.
     Overridden(&'a [FlagKey]),
     /// Everything. Cost grows with the number of flags.
     All,
@@ -85,27 +86,52 @@ pub async fn look_at(stores: &Stores, chosen: &[Chosen], flags: &[FlagKey], mut 
 
 /// Reads every chosen target, all at once; a dead store costs its own deadline and nothing more.
 pub async fn look(stores: &Stores, chosen: &[Chosen], extent: Extent<'_>) -> Vec<TargetView> {
-    let views = chosen.iter().filter_map(|chosen| {
-        let store = store_of(stores, &chosen.target)?;
-        Some(async move {
-            let reading = read(store, &chosen.target.prefix, extent).await;
-            TargetView { chosen: chosen.clone(), reading }
-        })
-    });
-    join_all(views).await
+    let chosen = chosen.iter().filter_map(|chosen| Some((chosen, store_of(stores, &chosen.target)?)));
+    let readings: Vec<(&Chosen, Result<Reading, StoreError>)> = match extent {
+        Extent::Flags(flags) => join_all(chosen.map(|(chosen, store)| read(chosen, store, flags))).await,
+        Extent::All => {
+            let all =
+                chosen.map(|(chosen, store)| async move { (chosen, store.read_all(&chosen.target.prefix).await) });
+            join_all(all).await
+        }
+        Extent::Overridden(more) => overridden(chosen, more).await,
+    };
+    readings.into_iter().map(|(chosen, reading)| TargetView { chosen: chosen.clone(), reading }).collect()
 }
 
-async fn read(store: &dyn Store, prefix: &str, extent: Extent<'_>) -> Result<Reading, StoreError> {
-    match extent {
-        Extent::Flags(flags) => store.read(prefix, flags).await,
-        Extent::All => store.read_all(prefix).await,
-        Extent::Overridden(more) => {
-            let overridden = store.overrides(prefix).await?;
-            let flags: BTreeSet<FlagKey> = overridden.into_keys().chain(more.iter().cloned()).collect();
-            let flags: Vec<FlagKey> = flags.into_iter().collect();
-            store.read(prefix, &flags).await
-        }
+async fn read<'c>(
+    chosen: &'c Chosen,
+    store: &dyn Store,
+    flags: &[FlagKey],
+) -> (&'c Chosen, Result<Reading, StoreError>) {
+    (chosen, store.read(&chosen.target.prefix, flags).await)
+}
+
+/// First which flags are overridden anywhere, then what every target that answered holds of them.
+async fn overridden<'c, 's>(
+    chosen: impl Iterator<Item = (&'c Chosen, &'s dyn Store)>,
+    more: &[FlagKey],
+) -> Vec<(&'c Chosen, Result<Reading, StoreError>)> {
+    let asked = chosen.map(|(chosen, store)| async move {
+        (chosen, store, store.overrides(&chosen.target.prefix).await.map(BTreeMap::into_keys))
+    });
+    let mut flags: BTreeSet<FlagKey> = more.iter().cloned().collect();
+    let mut answered = Vec::new();
+    for (chosen, store, found) in join_all(asked).await {
+        let found = found.map(|found| flags.extend(found));
+        answered.push((chosen, store, found));
     }
+    let flags: Vec<FlagKey> = flags.into_iter().collect();
+    let reading = answered.into_iter().map(|(chosen, store, found)| {
+        let flags = &flags;
+        async move {
+            match found {
+                Ok(()) => read(chosen, store, flags).await,
+                Err(error) => (chosen, Err(error)),
+            }
+        }
+    });
+    join_all(reading).await
 }
 
 /// The store of a target.
@@ -175,13 +201,23 @@ pub type Marks = BTreeMap<FlagKey, Vec<(ChangeId, EndedMark)>>;
 /// The ended marks of `changes` in each of `targets`, in the same order, with one question to each. A target that does
 /// not answer has none.
 pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<ChangeId>) -> Vec<Marks> {
+    let marks = marks_or_why_not(stores, targets, changes).await;
+    marks.into_iter().map(Result::unwrap_or_default).collect()
+}
+
+/// As [`marks`], with why a target did not say: then nobody knows whether an override of another target has ended there.
+pub async fn marks_or_why_not(
+    stores: &Stores,
+    targets: &[&Target],
+    changes: &BTreeSet<ChangeId>,
+) -> Vec<Result<Marks, StoreError>> {
     if changes.is_empty() {
-        return targets.iter().map(|_| Marks::new()).collect();
+        return targets.iter().map(|_| Ok(Marks::new())).collect();
     }
     let changes: Vec<ChangeId> = changes.iter().copied().collect();
     join_all(targets.iter().map(|target| async {
         let ended = match store_of(stores, target) {
-            Some(store) => store.ended(&target.prefix, &changes).await.unwrap_or_default(),
+            Some(store) => store.ended(&target.prefix, &changes).await?,
             None => BTreeMap::new(),
         };
         let mut by_flag = Marks::new();
@@ -190,7 +226,7 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
         {
             by_flag.entry(mark.flag.clone()).or_default().push((change, mark));
         }
-        by_flag
+        Ok(by_flag)
     }))
     .await
 }
@@ -240,6 +276,24 @@ fn seen_like(other: Option<&Copy>, view: &TargetView, environment: &Environment,
         override_text,
         override_,
     })
+}
+
+/// One target, and what it holds of one flag now.
+///
+/// # Errors
+/// It could not be read.
+pub async fn look_now(
+    stores: &Stores,
+    target: &Target,
+    environment: &Environment,
+    flag: &FlagKey,
+) -> Result<Seen, StoreError> {
+    let not_configured =
+        || StoreError::Unreachable { address: target.store.clone(), problem: "is no store of this run".to_owned() };
+    let store = store_of(stores, target).ok_or_else(not_configured)?;
+    let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await?;
+    let view = TargetView { chosen: Chosen { target: target.clone(), is_filter_copy: false }, reading: Ok(reading) };
+    seen(&view, environment, flag).ok_or_else(not_configured)
 }
 
 /// Whether a record's text can hold a prerequisite: false for nearly all flags, and told without parsing them.

@@ -151,8 +151,9 @@ pub enum ApiError {
         /// LaunchDarkly's words.
         told: Told,
     },
-    /// 429, after as much waiting as was to be borne. It did not happen.
-    #[error("{what}: LaunchDarkly's rate limit; the next attempt makes sense in {} s", wait.as_secs_f64().ceil())]
+    /// 429, or a pause that LaunchDarkly asked for while it was failing, after as much waiting as was to be borne. It did
+    /// not happen.
+    #[error("{what}: LaunchDarkly wants a pause (rate limit, or overload); the next attempt makes sense in {} s", wait.as_secs_f64().ceil())]
     RateLimited {
         /// What was tried.
         what: String,

@@ -179,6 +179,12 @@ impl Client {
         })
     }
 
+    /// Waits a little, longer each time and in part by chance, before a patch that failed with `error` is decided again.
+    /// `attempts_made` counts from 1.
+    pub async fn back_off(&self, attempts_made: u32, error: &ApiError) {
+        self.sender.back_off(attempts_made, error).await;
+    }
+
     /// Asks for an approval of what [`Client::patch`] would do. `description` is for the reviewers. Never repeated after
     /// a failure, since there would be two requests then: look with [`Client::approvals`] first.
     ///

@@ -133,6 +133,8 @@ pub enum WaitReason {
     ServerError,
     /// No connection, or no answer.
     NoAnswer,
+    /// Somebody else changed the same thing at the same moment.
+    Locked,
 }
 
 impl fmt::Display for WaitReason {
@@ -141,6 +143,7 @@ impl fmt::Display for WaitReason {
             WaitReason::RateLimit => "rate limit",
             WaitReason::ServerError => "LaunchDarkly answered with an error",
             WaitReason::NoAnswer => "no answer",
+            WaitReason::Locked => "somebody else changes the same flag",
         })
     }
 }
@@ -151,11 +154,13 @@ pub struct Pace {
     everything: Duration,
     routes: BTreeMap<Route, Duration>,
     skew: Skew,
+    reason: WaitReason,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { everything: Duration::ZERO, routes: BTreeMap::new(), skew: Skew::UNKNOWN }
+        let reason = WaitReason::RateLimit;
+        Self { everything: Duration::ZERO, routes: BTreeMap::new(), skew: Skew::UNKNOWN, reason }
     }
 }
 
@@ -164,6 +169,27 @@ impl Pace {
     pub fn wait(&self, route: Route, now: Moment) -> Duration {
         let opens = self.routes.get(route).copied().unwrap_or_default().max(self.everything);
         opens.saturating_sub(now.steady)
+    }
+
+    /// Why there is something to wait for, if there is.
+    pub fn reason(&self) -> WaitReason {
+        self.reason
+    }
+
+    /// Learns that LaunchDarkly, failing, asked to be left alone for a while: on every route.
+    pub fn pause(&mut self, received: Moment, retry_after: RetryAfter) {
+        let wait = self.asked_wait(received, retry_after);
+        if !wait.is_zero() {
+            self.reason = WaitReason::ServerError;
+            self.close(None, received, wait);
+        }
+    }
+
+    fn asked_wait(&self, received: Moment, retry_after: RetryAfter) -> Duration {
+        match retry_after {
+            RetryAfter::Wait(wait) => wait,
+            RetryAfter::Until(at) => milliseconds(at.saturating_sub(self.skew.remote_ms(received))),
+        }
     }
 
     /// What is known of LaunchDarkly's clock; `None` before the first answer with a `Date`.
@@ -187,6 +213,9 @@ impl Pace {
             self.skew = self.skew.narrowed(Skew { low_ms, high_ms: high_ms.max(low_ms) });
         }
         let jitter = JITTER_MAX.mul_f64(chance.clamp(0.0, 1.0));
+        if refused || signals.global_remaining == Some(0) || signals.route_remaining == Some(0) {
+            self.reason = WaitReason::RateLimit;
+        }
         if refused {
             self.refused(route, sent, received, signals, jitter);
             return;
@@ -201,10 +230,7 @@ impl Pace {
 
     fn refused(&mut self, route: Route, sent: Moment, received: Moment, signals: &Signals, jitter: Duration) {
         if let Some(retry_after) = signals.retry_after {
-            let wait = match retry_after {
-                RetryAfter::Wait(wait) => wait,
-                RetryAfter::Until(at) => milliseconds(at.saturating_sub(self.skew.remote_ms(received))),
-            };
+            let wait = self.asked_wait(received, retry_after);
             // The limit is on our address, so on every route.
             self.close(None, received, at_least(wait, REFUSED_WAIT_MIN) + jitter);
             return;

@@ -176,11 +176,12 @@ impl Sender {
             let mut pace = self.pace.lock().await;
             let wait = pace.wait(call.route, self.now());
             if !wait.is_zero() {
+                let reason = pace.reason();
                 drop(pace);
                 if limited + wait > patience.rate_limit {
                     return Err(ApiError::RateLimited { what: call.what.clone(), wait });
                 }
-                self.sleep(wait, WaitReason::RateLimit).await;
+                self.sleep(wait, reason).await;
                 limited += wait;
                 continue;
             }
@@ -199,8 +200,13 @@ impl Sender {
                     // It did not happen, so it may be sent again: when, the pace knows.
                     continue;
                 }
-                if let Some(RetryAfter::Wait(wait)) = answer.signals.retry_after {
-                    asked = Some(wait);
+                if let (Some(retry_after), 500..) = (answer.signals.retry_after, answer.status) {
+                    // Whoever repeats a read asks for himself when; a write is repeated by nobody here, so whatever comes
+                    // next has to wait.
+                    match retry_after {
+                        RetryAfter::Wait(wait) if !call.changes => asked = Some(wait),
+                        retry_after => pace.pause(self.now(), retry_after),
+                    }
                 }
             }
             drop(pace);
@@ -246,6 +252,19 @@ impl Sender {
 
     fn no_answer(&self) -> String {
         format!("no answer within {} s", self.exchange.options().deadline.as_secs_f64())
+    }
+
+    /// Waits before a write is decided again and sent once more: the `attempts_made` before failed with `error`.
+    pub async fn back_off(&self, attempts_made: u32, error: &ApiError) {
+        let patience = self.exchange.options().patience;
+        let why = match error {
+            ApiError::OptimisticLock { .. } => WaitReason::Locked,
+            ApiError::Server { .. } => WaitReason::ServerError,
+            _ => WaitReason::NoAnswer,
+        };
+        if let Some(wait) = pacing::back_off(patience, attempts_made, Duration::ZERO, None, chance()) {
+            self.sleep(wait, why).await;
+        }
     }
 
     async fn sleep(&self, wait: Duration, why: WaitReason) {

@@ -23,7 +23,16 @@ fn now(record: &Record) -> LaunchDarklyNow {
 }
 
 fn reconciled(base: &Record, instructions: &[Instruction], now: &LaunchDarklyNow) -> Reconciled {
-    reconcile(&override_of(base, instructions, change(1)), Some(now), None).unwrap()
+    reconcile(&override_of(base, instructions, change(1)), Some(now), &by_others()).unwrap()
+}
+
+/// What is there now is not from this override.
+fn by_others() -> History {
+    History { ours: Some(BTreeSet::new()), ..History::default() }
+}
+
+fn from_us(aspects: &[Aspect]) -> History {
+    History { ours: Some(aspects.iter().copied().collect()), ..History::default() }
 }
 
 fn with_variations(mut now: LaunchDarklyNow, values: &[serde_json::Value]) -> LaunchDarklyNow {
@@ -82,18 +91,50 @@ fn changed_and_changed_back_needs_a_reason() {
     let moved = now(&flag(44, true, 1, 0));
     let asked = Reconciled::ChangedAndChangedBack { base_version: 42, version_now: 44, instructions: vec![OFF] };
     let override_ = override_of(&base, &[OFF], change(1));
-    let with = |explained| reconcile(&override_, Some(&moved), explained).unwrap();
+    let with = |explained| reconcile(&override_, Some(&moved), &History { explained, ..by_others() }).unwrap();
     assert_eq!(with(None), asked);
     assert_eq!(with(Some(false)), asked);
     assert_eq!(with(Some(true)), Reconciled::Send { instructions: vec![OFF], elsewhere: BTreeSet::new() });
 }
 
 #[test]
+fn changed_and_changed_back_beside_another_change() {
+    let override_ = override_of(&flag(42, true, 1, 0), &[OFF], change(1));
+    let moved = now(&flag(45, true, 1, 2));
+    let with = |touched| reconcile(&override_, Some(&moved), &History { touched, ..by_others() }).unwrap();
+    assert!(matches!(with(false), Reconciled::Send { .. }));
+    assert!(matches!(with(true), Reconciled::ChangedAndChangedBack { version_now: 45, .. }));
+}
+
+/// A replay was cut off after LaunchDarkly took its patch; then came another edit.
+#[test]
+fn what_an_earlier_revision_put_there_is_no_conflict() {
+    let base = flag(42, true, 1, 0);
+    let with = |asked: &[Instruction], there: &Record, history: &History| {
+        reconcile(&override_of(&base, asked, change(1)), Some(&now(there)), history).unwrap()
+    };
+    let sent = |instructions: &[Instruction]| Reconciled::Send {
+        instructions: instructions.to_vec(),
+        elsewhere: BTreeSet::new(),
+    };
+    let on = from_us(&[Aspect::On]);
+    assert_eq!(with(&[ON], &flag(43, false, 1, 0), &on), sent(&[ON]), "off and on again");
+    assert_eq!(with(&[ON], &flag(44, true, 1, 0), &on), Reconciled::AlreadySo { version: 44 }, "both were sent");
+    assert_eq!(with(&[ON], &flag(43, false, 1, 0), &by_others()), Reconciled::NothingToSend, "another's off");
+    assert!(matches!(with(&[ON], &flag(43, false, 1, 0), &History::default()), Reconciled::Conflict { .. }));
+    assert_eq!(with(&[ON], &flag(42, false, 1, 0), &History::default()), Reconciled::NothingToSend, "the store's base");
+    let rule = from_us(&[Aspect::Fallthrough]);
+    assert_eq!(with(&[default_rule(2)], &flag(43, true, 1, 1), &rule), sent(&[default_rule(2)]));
+    assert!(matches!(with(&[default_rule(2)], &flag(43, true, 1, 1), &by_others()), Reconciled::Conflict { .. }));
+    assert_eq!(with(&[ON, default_rule(2)], &flag(43, false, 1, 0), &on), sent(&[ON, default_rule(2)]));
+}
+
+#[test]
 fn gone() {
     let override_ = override_of(&flag(42, true, 1, 0), &[OFF], change(1));
-    assert_eq!(reconcile(&override_, None, None).unwrap(), Reconciled::Gone { archived: false });
+    assert_eq!(reconcile(&override_, None, &by_others()).unwrap(), Reconciled::Gone { archived: false });
     let archived = LaunchDarklyNow { archived: true, ..now(&flag(43, true, 1, 0)) };
-    assert_eq!(reconcile(&override_, Some(&archived), None).unwrap(), Reconciled::Gone { archived: true });
+    assert_eq!(reconcile(&override_, Some(&archived), &by_others()).unwrap(), Reconciled::Gone { archived: true });
 }
 
 #[test]
@@ -131,7 +172,7 @@ fn a_shifted_list_of_variations() {
 fn what_was_insisted_on_is_owed_though_base_has_it() {
     let mut override_ = override_of(&flag(42, false, 1, 0), &[OFF], change(1));
     override_.insisted = [Aspect::On].into();
-    let with = |record: &Record| reconcile(&override_, Some(&now(record)), None).unwrap();
+    let with = |record: &Record| reconcile(&override_, Some(&now(record)), &by_others()).unwrap();
     assert_eq!(with(&flag(42, true, 1, 0)), Reconciled::Send { instructions: vec![OFF], elsewhere: [].into() });
     assert_eq!(with(&flag(42, false, 1, 0)), Reconciled::AlreadySo { version: 42 });
     assert!(matches!(with(&flag(43, true, 1, 0)), Reconciled::Conflict { .. }));
@@ -199,6 +240,28 @@ proptest! {
     }
 
     #[test]
+    fn what_came_after_a_lost_answer_is_not_lost(
+        base in sample::record(),
+        first in prop::collection::vec(sample::instruction(), 1..4),
+        then in prop::collection::vec(sample::instruction(), 0..4),
+    ) {
+        let wish = applied(applied(numbers(&base), &first), &then);
+        let has = applied(numbers(&base), &first);
+        let mut there = now(&base);
+        there.configuration.on = has[0] == 1;
+        there.configuration.off_variation = Some(i64::try_from(has[1]).unwrap());
+        there.configuration.fallthrough = Serve::Variation(i64::try_from(has[2]).unwrap());
+        there.version += u64::from(has != numbers(&base));
+        let touched: Vec<Aspect> = first.iter().map(Instruction::aspect).collect();
+        let override_ = override_of(&base, &net(&first, &then), change(1));
+        match reconcile(&override_, Some(&there), &from_us(&touched)).unwrap() {
+            Reconciled::NothingToSend | Reconciled::AlreadySo { .. } => prop_assert_eq!(has, wish),
+            Reconciled::Send { instructions, .. } => prop_assert_eq!(applied(has, &instructions), wish),
+            other => prop_assert!(false, "{other:?}"),
+        }
+    }
+
+    #[test]
     fn what_was_not_touched_is_never_sent(
         base in sample::record(),
         theirs in sample::record(),
@@ -222,13 +285,17 @@ proptest! {
         theirs in sample::record(),
         edits in prop::collection::vec(sample::instruction(), 1..5),
         shift in any::<bool>(),
+        ours in prop::collection::btree_set(prop::sample::select(Aspect::ALL.to_vec()), 0..4),
     ) {
         let override_ = override_of(&base, &net(&edits, &[]), change(1));
+        // Where the version has not moved, nothing of ours can be there.
+        let ours = if theirs.version() > base.version() { ours } else { BTreeSet::new() };
+        let history = History { explained: Some(true), touched: false, ours: Some(ours) };
         let mut there = now(&theirs);
         if shift {
             there = with_variations(there, &[json!("new"), json!("a"), json!("b"), json!("c")]);
         }
-        let found = reconcile(&override_, Some(&there), Some(true)).unwrap();
+        let found = reconcile(&override_, Some(&there), &history).unwrap();
         let sent = match found {
             Reconciled::Send { instructions, .. } => instructions,
             Reconciled::Conflict { instructions: Some(instructions), .. } => instructions,
@@ -240,6 +307,6 @@ proptest! {
         there.configuration.fallthrough = Serve::Variation(i64::try_from(after[2]).unwrap());
         there.version += 1;
         let version = there.version;
-        prop_assert_eq!(reconcile(&override_, Some(&there), None).unwrap(), Reconciled::AlreadySo { version });
+        prop_assert_eq!(reconcile(&override_, Some(&there), &history).unwrap(), Reconciled::AlreadySo { version });
     }
 }

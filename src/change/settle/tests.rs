@@ -124,7 +124,32 @@ fn only_what_was_sent_is_settled() {
     assert_eq!(next.instructions, newer.instructions[1..]);
     assert_eq!(write.after.as_ref().unwrap().text(), flag(47, false, 1, 2).text());
     let again = answered(&seen(write.after.as_ref(), Some(&next)), &sent(), 43, None);
-    assert_eq!(again, Settling::HeldAlready);
+    assert_eq!(again, Settling::OfItsOwn);
+}
+
+/// Two operators on two sides of a broken network: what lost was not sent, and no mark may say that it was.
+#[test]
+fn no_mark_under_what_was_not_sent() {
+    let rival = override_of(&flag(42, true, 1, 0), &[Instruction::UpdateOffVariation { variation: 2 }], change(7));
+    let here = seen(Some(&rival.in_force().unwrap()), Some(&rival));
+    let shown = flag(43, false, 1, 0);
+    let Settling::Settled(write) = answered(&here, &sent(), 43, Some(&shown)) else { panic!() };
+    let OverrideWrite::End(marks) = write.override_after else { panic!() };
+    assert_eq!(marks.iter().map(|(change, _)| *change).collect::<Vec<_>>(), [change(1)]);
+    let (after, next) = held(answered(&here, &sent(), 43, None));
+    assert_eq!(next.changes, [change(1)], "it gives way");
+    assert_eq!(after.unwrap().text(), flag(43, false, 1, 0).text(), "and so does its record");
+}
+
+/// Without a right to our own keys only the record can be brought back to LaunchDarkly's version.
+#[test]
+fn without_own_keys_the_record_alone() {
+    let here = |record: &Record| Seen { own_keys: false, ..seen(Some(record), None) };
+    let found = answered(&here(&flag(45, false, 1, 0)), &sent(), 43, None);
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert_eq!((write.after.unwrap().version(), write.override_after), (43, OverrideWrite::Keep));
+    assert_eq!(answered(&here(&flag(45, false, 1, 0)), &sent(), 45, None), Settling::NothingThere);
+    assert_eq!(answered(&here(&flag(50, true, 1, 0)), &sent(), 43, None), Settling::NothingThere);
 }
 
 #[test]

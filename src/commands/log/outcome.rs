@@ -39,7 +39,7 @@ pub(in crate::commands) fn in_words(edit: &EditState, written: usize) -> String 
         EditStanding::Owed if !edit.is_owed() => "not finished".to_owned(),
         EditStanding::Owed => "owed".to_owned(),
         EditStanding::Nowhere => "in force nowhere".to_owned(),
-        EditStanding::Attempted { .. } => "owed: sent, and no answer noted".to_owned(),
+        EditStanding::Attempted { .. } => "owed: was to be sent, and no answer is noted".to_owned(),
         EditStanding::Replayed { version, .. } => format!("in LaunchDarkly as v{version}"),
         EditStanding::AwaitingApproval { link, .. } => match link {
             Some(link) => format!("owed: waits for approval, {}", excerpt(link)),

@@ -80,7 +80,11 @@ pub fn step(item: &Item, decision: Option<Decision>) -> Step {
     let flag = &item.matter.subject.1;
     match &item.course {
         Course::Send { instructions, .. } => send_or_request(item, instructions),
-        Course::Already { version } => Step::Settle { version: *version },
+        Course::Already { version } => Step::Settle { version: *version, since: None },
+        Course::Had { version, version_now, since } => {
+            let since = format!("v{version_now} since: {}", words::entry_in_words(since));
+            Step::Settle { version: *version, since: Some(since) }
+        }
         Course::Nothing => Step::PutBack,
         Course::Conflict { .. } | Course::ChangedBack { .. } => match (decision, item.instructions()) {
             (Some(Decision::Override), Some(instructions)) => send_or_request(item, instructions),
@@ -99,7 +103,11 @@ pub fn step(item: &Item, decision: Option<Decision>) -> Step {
             }
         },
         Course::Gone { archived } => {
-            let why = if *archived { "archived in LaunchDarkly" } else { "LaunchDarkly has no such flag" };
+            let why = if *archived {
+                "archived in LaunchDarkly"
+            } else {
+                "LaunchDarkly has no such flag, or does not show it to this token"
+            };
             Step::Leave(Left::undecided(why, words::command(item, "--on-conflict launchdarkly")))
         }
         Course::Waits => Step::Leave(waits(item.approval.as_ref())),
@@ -141,8 +149,13 @@ async fn about_gone(decided: &mut [Decided], arguments: &Arguments, context: &Co
         return;
     }
     let beforehand = arguments.on_conflict == OnConflict::Launchdarkly;
-    let question = format!("{} gone in LaunchDarkly. Give the override up?", words::are(&names(&gone), gone.len()));
-    if !beforehand && (arguments.dry_run || context.prompter.consent(context.output, &question).await.is_err()) {
+    let question = format!(
+        "{} gone in LaunchDarkly, or not visible to this token. Give the override up?",
+        words::are(&names(&gone), gone.len())
+    );
+    // `--yes` is for what was asked for. Giving a switch up, perhaps for want of a right, has a word of its own.
+    let may_ask = !arguments.dry_run && context.prompter.can_ask();
+    if !beforehand && (!may_ask || context.prompter.consent(context.output, &question).await.is_err()) {
         return;
     }
     for one in decided.iter_mut().filter(|one| is_gone(one)) {

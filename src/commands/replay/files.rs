@@ -41,12 +41,14 @@ pub struct Files<'p> {
     guard: &'p ReplayGuard,
     open: BTreeMap<ChangeId, ChangeFile>,
     parts: BTreeMap<Subject, Vec<Part>>,
+    /// The changes of which this run began the file.
+    adopted: BTreeSet<ChangeId>,
 }
 
 impl<'p> Files<'p> {
     /// None yet. `guard` is the right to replay.
     pub fn new(playback: &'p Playback, guard: &'p ReplayGuard) -> Self {
-        Self { playback, guard, open: BTreeMap::new(), parts: BTreeMap::new() }
+        Self { playback, guard, open: BTreeMap::new(), parts: BTreeMap::new(), adopted: BTreeSet::new() }
     }
 
     /// Opens the files that have a part in `matters`, and begins one where there is none.
@@ -56,7 +58,8 @@ impl<'p> Files<'p> {
     pub fn prepare(&mut self, loaded: &Loaded, matters: &[&Matter]) -> Result<(), PlaybackError> {
         let by_change: BTreeMap<ChangeId, &LoadedFile> =
             loaded.files.iter().map(|file| (file.change(), file)).collect();
-        for matter in matters {
+        let new = matters.iter().filter(|matter| !self.parts.contains_key(&matter.subject));
+        for matter in new.collect::<Vec<_>>() {
             for (change, edit) in &matter.parts {
                 if let Some(file) = by_change.get(change) {
                     self.take(&matter.subject, file, *edit);
@@ -145,6 +148,7 @@ impl<'p> Files<'p> {
             let (mut file, _) = self.playback.record(&intent, &[])?;
             file.note(&replayed_before(&matters), Syncing::Later)?;
             self.open.insert(id, file);
+            self.adopted.insert(id);
             for (edit, matter) in matters.iter().enumerate() {
                 self.parts.entry(matter.subject.clone()).or_default().push((id, edit));
             }
@@ -175,6 +179,17 @@ impl<'p> Files<'p> {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Notes how an override ended that was found over, in the file that was begun for it here; others know by themselves.
+    /// What cannot be noted the next replay finds out again.
+    pub fn note_adopted(&mut self, subject: &Subject, what: &Happened) {
+        for (change, edit) in self.parts.get(subject).into_iter().flatten() {
+            if let Some(file) = self.open.get_mut(change).filter(|_| self.adopted.contains(change)) {
+                let event = Event { at: Timestamp::now(), edit: *edit, what: what.clone() };
+                let _ = file.note(&[event], Syncing::Later);
+            }
+        }
+    }
+
     /// Writes down that stores are about to be written: each write in the newest file that has a part in its flag.
     ///
     /// # Errors
@@ -194,18 +209,21 @@ impl<'p> Files<'p> {
         record_writes_in(&mut files, writes, Timestamp::now())
     }
 
-    /// Moves every change to `replayed/` of which nothing is owed any more, and gives their number.
-    ///
-    /// # Errors
-    /// The folder cannot be read or written.
-    pub fn sweep(&self) -> Result<usize, PlaybackError> {
-        let loaded = self.playback.load_waiting()?;
+    /// Moves every change to `replayed/` of which nothing is owed any more, and gives their number, and why one could not
+    /// be moved: that keeps no other from being moved, and changes nothing about what was done.
+    pub fn sweep(&self) -> (usize, Vec<PlaybackError>) {
+        let loaded = match self.playback.load_waiting() {
+            Ok(loaded) => loaded,
+            Err(error) => return (0, vec![error]),
+        };
         let done = loaded.files.iter().filter(|file| file.writable && is_done(file));
         let files: Vec<ChangeFile> = done.filter_map(|file| self.playback.reopen(file).ok()).collect();
-        if !files.is_empty() {
-            self.playback.move_to_replayed(self.guard, &files)?;
+        if files.is_empty() || self.playback.move_to_replayed(self.guard, &files).is_ok() {
+            return (files.len(), Vec::new());
         }
-        Ok(files.len())
+        let one_by_one = files.iter().map(|file| file.move_to_replayed(self.guard));
+        let (moved, failed): (Vec<_>, Vec<_>) = one_by_one.partition(Result::is_ok);
+        (moved.len(), failed.into_iter().filter_map(Result::err).collect())
     }
 }
 

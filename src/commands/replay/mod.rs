@@ -4,12 +4,15 @@ mod carrying_out;
 mod decide;
 mod evidence;
 mod files;
+mod history;
 mod outcome;
-mod owed;
+pub(super) mod owed;
 mod plan;
 mod remote;
 mod report;
+mod second_look;
 mod send;
+mod settling;
 mod stores;
 mod strays;
 mod words;
@@ -22,6 +25,8 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use super::Context;
+use crate::change::merge;
+use crate::change::override_::EndedMark;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -106,20 +111,24 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guard = if arguments.dry_run { None } else { Some(playback.lock_for_replay()?) };
     let loaded = playback.load_waiting()?;
     let surroundings = Surroundings::look(context).await?;
+    let seen_at = Instant::now();
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
-    let run = Run { arguments: &arguments, context, surroundings: &surroundings, views: &views, loaded: &loaded };
+    let surroundings = &surroundings;
+    let run = Run { arguments: &arguments, context, surroundings, views: &views, seen_at, loaded: &loaded };
     let owed = owed::owed(&views);
     let waits = Arc::new(Waits::default());
     let mut report = match &guard {
         Some(guard) => {
             let mut files = Files::new(&playback, guard);
             let mut report = waits.shown(context.output, run.replay(owed, &waits, &mut files)).await?;
-            report.moved = files.sweep()?;
+            let (moved, failed) = files.sweep();
+            report.moved = moved;
+            report.problems.extend(failed.into_iter().map(|error| Problem::of("a change", error.into())));
             report
         }
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
-    report.problems = run.problems();
+    report.problems.extend(run.problems());
     if context.output.wants_json() {
         context.output.json(&report.json());
     } else if report.done.is_empty() && report.strays.is_empty() && report.problems.is_empty() {
@@ -136,7 +145,9 @@ struct Run<'r> {
     arguments: &'r Arguments,
     context: &'r Context<'r>,
     surroundings: &'r Surroundings,
+    /// What the stores held, and when that was read.
     views: &'r [EnvironmentView<'r>],
+    seen_at: Instant,
     loaded: &'r Loaded,
 }
 
@@ -144,45 +155,63 @@ impl Run<'_> {
     async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
         let client = self.client(&owed, waits)?;
         let read_at = Instant::now();
-        let leftovers = owed.leftovers.iter().map(|(matter, _)| matter);
-        let matters: Vec<Matter> = owed.owed.iter().chain(&owed.replayed).chain(leftovers).cloned().collect();
-        let matters: Vec<&Matter> = matters.iter().collect();
-        let subjects: Vec<Subject> = matters.iter().map(|matter| matter.subject.clone()).collect();
-        let (decided, strays, evidence) = match &client {
+        let Owed { owed, replayed, leftovers, strays, undone } = owed;
+        let stores = &self.surroundings.stores;
+        let mut done = Vec::new();
+        let (mut strays, evidence) = match &client {
             Some(client) => {
+                let left = leftovers.iter().map(|(matter, _)| matter);
+                let all = owed.iter().chain(&replayed).chain(left);
+                let subjects: Vec<Subject> = all.map(|matter| matter.subject.clone()).collect();
                 let (items, evidence) = futures_util::join!(
-                    self.read(client, owed.owed),
+                    self.read(client, owed),
                     Evidence::open(self.context, self.surroundings, self.views, &subjects)
                 );
                 // Colleagues' changes are adopted only once LaunchDarkly has answered: a replay that comes too early leaves
                 // nothing behind.
                 let items = items?;
-                files.prepare(self.loaded, &matters)?;
+                self.prepare(files, items.iter().map(|item| &item.matter), &leftovers)?;
                 self.show(&items);
-                let strays = strays::find_out(owed.strays, Some(client), self.arguments, self.context).await;
-                (decide::decide(items, self.arguments, self.context).await?, strays, evidence)
+                let strays = strays::find_out(strays, Some(client), self.arguments, self.context).await;
+                let decided = decide::decide(items, self.arguments, self.context).await?;
+                strays::note(&strays, self.loaded, files)?;
+                let means = Means {
+                    client,
+                    stores,
+                    evidence: &evidence,
+                    options: self.options(),
+                    read_at,
+                    seen_at: self.seen_at,
+                    asked: self.context.prompter.can_ask(),
+                    request_approval: self.arguments.request_approval,
+                };
+                done = carrying_out::carry_out(decided, &means, files, self.context).await;
+                (strays, evidence)
             }
             None => {
-                files.prepare(self.loaded, &matters)?;
-                let strays = strays::find_out(owed.strays, None, self.arguments, self.context).await;
-                (Vec::new(), strays, Evidence::default())
+                self.prepare(files, [], &leftovers)?;
+                let strays = strays::find_out(strays, None, self.arguments, self.context).await;
+                strays::note(&strays, self.loaded, files)?;
+                (strays, Evidence::default())
             }
         };
-        strays::note(&strays, self.loaded, files)?;
-        let mut done = Vec::new();
-        let stores = &self.surroundings.stores;
-        if let Some(client) = &client {
-            let options = self.options();
-            let asked = self.context.prompter.can_ask();
-            let request_approval = self.arguments.request_approval;
-            let means = Means { client, stores, evidence: &evidence, options, read_at, asked, request_approval };
-            done = carrying_out::carry_out(decided, &means, files, self.context).await;
-        }
+        strays.extend(strays::note_undone(undone, self.loaded, files));
         self.wait_for_evidence(&mut done, &evidence, files).await;
-        let replayed = carrying_out::settle_replayed(&owed.replayed, stores, &evidence, files, self.context).await;
-        done.extend(replayed);
-        done.extend(carrying_out::end_leftovers(&owed.leftovers, stores, &evidence, files, self.context).await);
+        let held = (self.loaded, &mut *files);
+        done.extend(settling::settle_replayed(&replayed, stores, &evidence, held, self.context).await);
+        done.extend(settling::end_leftovers(&leftovers, stores, &evidence, files, self.context).await);
         Ok(Report { done, strays, ..Report::default() })
+    }
+
+    fn prepare<'m>(
+        &self,
+        files: &mut Files<'_>,
+        owed: impl IntoIterator<Item = &'m Matter>,
+        leftovers: &'m [(Matter, EndedMark)],
+    ) -> Result<(), Failure> {
+        let left = leftovers.iter().map(|(matter, _)| matter);
+        let matters: Vec<&Matter> = owed.into_iter().chain(left).collect();
+        Ok(files.prepare(self.loaded, &matters)?)
     }
 
     /// Where relays are watched, what they broadcast within a moment ends overrides here and now.
@@ -196,7 +225,7 @@ impl Run<'_> {
         };
         let wanted: Vec<(Subject, u64)> = done.iter().filter_map(version).collect();
         evidence.wait(&wanted).await;
-        carrying_out::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
+        settling::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
     }
 
     async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {
@@ -246,7 +275,7 @@ impl Run<'_> {
         self.context.output.report(&format!("{heading}\n\n{}\n", words::plan(items, several)));
     }
 
-    /// What could not be looked at.
+    /// What could not be looked at, and what has to be known beside the flags.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for view in self.views {
@@ -267,6 +296,15 @@ impl Run<'_> {
                         let what = format!("the override of {} in {}", situation.flag, chosen.target.store);
                         problems.push(Problem { what, why: why.clone(), code: Some(Kind::Refused.exit_code()) });
                     }
+                }
+                for (target, lost) in merge::put_aside(&situation.said) {
+                    let digits = lost.change().map(|change| change.short()).unwrap_or_default();
+                    let what = format!("{} in {}", situation.flag, target.store);
+                    let why = format!(
+                        "{} ({digits}) lost to another edit, made on another side of a broken network; ask them",
+                        words::motive(&lost.motive)
+                    );
+                    problems.push(Problem { what, why, code: None });
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::change::target::Target;
 use crate::commands::replay::owed::Matter;
 use crate::commands::replay::owed::Subject;
 use crate::commands::replay::plan;
+use crate::commands::replay::plan::Item;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::stores::Came;
 use crate::commands::replay::stores::Told;
@@ -29,7 +30,14 @@ pub enum Outcome {
         /// LaunchDarkly's version.
         version: u64,
     },
-    /// LaunchDarkly accepted it in an earlier replay.
+    /// LaunchDarkly has had it, and somebody changed it there since.
+    Had {
+        /// LaunchDarkly's version.
+        version: u64,
+        /// What was done since, in words.
+        since: String,
+    },
+    /// LaunchDarkly accepted it in an earlier replay, or in somebody else's.
     Before {
         /// LaunchDarkly's version.
         version: u64,
@@ -45,17 +53,20 @@ pub enum Outcome {
     Requested(Approval),
     /// It stays owed.
     Left(Left),
-    /// A rehearsal: LaunchDarkly would take it.
+    /// A rehearsal: LaunchDarkly would take it, it says.
     Valid,
+    /// A rehearsal: an approval would be asked for. LaunchDarkly was not asked about that.
+    WouldRequest,
 }
 
 impl Outcome {
     /// LaunchDarkly's version, where it has the override.
     pub fn version(&self) -> Option<u64> {
         match self {
-            Outcome::Replayed { version, .. } | Outcome::Already { version } | Outcome::Before { version } => {
-                Some(*version)
-            }
+            Outcome::Replayed { version, .. }
+            | Outcome::Already { version }
+            | Outcome::Had { version, .. }
+            | Outcome::Before { version } => Some(*version),
             _ => None,
         }
     }
@@ -81,6 +92,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// What came of it in the stores.
     pub stores: Told,
+    /// Approval requests of earlier edits that somebody may still agree to in LaunchDarkly: their pages, or ids.
+    pub still_open: Vec<String>,
 }
 
 impl Done {
@@ -94,7 +107,23 @@ impl Done {
             override_: override_.clone(),
             outcome,
             stores,
+            still_open: Vec::new(),
         }
+    }
+
+    /// Puts it together for an override of which LaunchDarkly was asked.
+    pub fn of(item: &Item, outcome: Outcome, stores: Told) -> Self {
+        let page = |approval: &Approval| approval.link.clone().unwrap_or_else(|| approval.id.clone());
+        // Where the override is given up or comes to nothing, nobody should agree to it any more either.
+        let ends = matches!(outcome, Outcome::Nothing | Outcome::Abandoned { .. });
+        let stands = item.approval.iter().filter(|approval| ends && approval.is_open());
+        let still_open = item.still_open.iter().chain(stands).map(page).collect();
+        Self { still_open, ..Self::new(&item.matter, item.now.as_ref(), outcome, stores) }
+    }
+
+    /// Whether another override stands in some target and is owed.
+    pub fn has_newer(&self) -> bool {
+        self.stores.values().any(|came| *came == Came::Newer)
     }
 
     /// The targets that are not as they should be.
@@ -107,6 +136,7 @@ impl Done {
         match &self.outcome {
             Outcome::Left(Left { failure: Some(failure), .. }) => failure.exit_code(),
             Outcome::Left(_) | Outcome::Requested(_) => ExitCode::Owed,
+            _ if self.has_newer() => ExitCode::Owed,
             // An override that waits for its evidence changes nothing; that a store is silent is told by itself.
             Outcome::Before { .. } if !self.stores.values().any(|came| matches!(came, Came::Not(_))) => ExitCode::Done,
             _ if self.behind().next().is_some() => ExitCode::Partly,
@@ -131,13 +161,28 @@ pub enum StrayOutcome {
     Nowhere,
     /// It was given up.
     GivenUp,
+    /// An undo that could not be finished: somebody else has done it.
+    Undone(Vec<Target>),
     /// It cannot be told.
     Undecided {
         /// Why.
         why: String,
-        /// Whether that is because something did not answer.
-        unreachable: bool,
+        /// What may be done about it.
+        way: Way,
     },
+}
+
+/// What may be done about an edit of which nobody knows what became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Decide that it is over.
+    GiveUp,
+    /// Put LaunchDarkly's record back where ours stands.
+    Undo,
+    /// Wait for what did not answer.
+    Again,
+    /// Look closer.
+    Look,
 }
 
 /// An edit that is part of no override, and what came of it.
@@ -155,7 +200,7 @@ impl StrayDone {
     /// The part that it has in the exit code.
     pub fn code(&self) -> ExitCode {
         match &self.outcome {
-            StrayOutcome::Undecided { unreachable: true, .. } => ExitCode::Unreachable,
+            StrayOutcome::Undecided { way: Way::Again, .. } => ExitCode::Unreachable,
             StrayOutcome::Undecided { .. } => ExitCode::Owed,
             _ => ExitCode::Done,
         }

@@ -2,19 +2,21 @@
 //! LaunchDarkly or a person; where only these can tell, it says so.
 //!
 //! An override in a store is owed while LaunchDarkly has not accepted it. An edit in the playback whose change is part of
-//! no override is owed only as far as somebody says so: it may have been replayed from elsewhere long ago.
+//! no override is owed only as far as somebody says so: it may have been replayed from elsewhere long ago. Where our own
+//! keys are forbidden, what is owed is made from the playback (`only_filed`).
 
-use std::collections::BTreeSet;
+mod only_filed;
+
 use std::collections::HashMap;
 
 use crate::change::edit::ChangeKind;
 use crate::change::event::EditIndex;
+use crate::change::event::Happened;
 use crate::change::id::ChangeId;
 use crate::change::merge::Standing;
-use crate::change::net::net;
+use crate::change::merge::ended_by;
 use crate::change::override_::EndedMark;
 use crate::change::override_::OVERRIDE_CHANGES_MAX;
-use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::seen::Seen;
@@ -55,6 +57,10 @@ pub struct Matter {
     pub standing: Standing,
     /// The targets that did not answer.
     pub silent: Vec<Target>,
+    /// LaunchDarkly's ids of approval requests that were made for it earlier, as the playback here tells.
+    pub requests: Vec<String>,
+    /// What the newest of its edits says of a conflict, if that is how it stands: it need not be noted twice.
+    pub conflict: Option<String>,
 }
 
 /// An edit in the playback that is part of no override.
@@ -82,8 +88,25 @@ pub enum Astray {
     Nowhere,
     /// These targets may hold its override, and did not answer.
     Hidden(Vec<Target>),
+    /// There is an override in these targets, and it cannot be read: it may be this one.
+    Unreadable(Vec<Target>),
+    /// Its override is gone, and what it wrote still stands in these targets.
+    Stands(Vec<Target>),
     /// It was written, and its override is gone.
     Unexplained,
+    /// It lost to another override, which was written on another side of a broken network: these targets still hold it.
+    PutAside(Vec<Target>),
+}
+
+/// An edit of an undo that could not be finished, and turns out to have nothing left to do in some targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoneSince {
+    /// Which flag.
+    pub subject: Subject,
+    /// The edit.
+    pub part: Part,
+    /// Where there is nothing left to take back.
+    pub targets: Vec<Target>,
 }
 
 /// What there is to see to.
@@ -97,8 +120,8 @@ pub struct Owed {
     pub leftovers: Vec<(Matter, EndedMark)>,
     /// Edits without an override.
     pub strays: Vec<Stray>,
-    /// Overrides that cannot be read: which flag, where, what is wrong.
-    pub unreadable: Vec<(Subject, Target, String)>,
+    /// Undos that are finished by what was seen now.
+    pub undone: Vec<UndoneSince>,
 }
 
 /// The folded events of each change, folded once: a change may have thousands of edits.
@@ -122,11 +145,6 @@ pub fn owed(views: &[EnvironmentView<'_>]) -> Owed {
 
 fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, silent: &[Target], folds: &Folds) {
     let subject = (environment.clone(), situation.flag.clone());
-    for (chosen, seen) in &situation.seen {
-        if let Some(Err(why)) = &seen.override_ {
-            owed.unreadable.push((subject.clone(), chosen.target.clone(), why.clone()));
-        }
-    }
     let matter = |override_: Override, only_filed, parts: &[FiledEdit<'_>]| Matter {
         subject: subject.clone(),
         override_,
@@ -136,11 +154,14 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         seen: situation.seen.iter().map(|(chosen, seen)| (chosen.target.clone(), seen.clone())).collect(),
         standing: situation.standing.clone(),
         silent: silent.to_vec(),
+        requests: parts.iter().filter_map(|filed| request(filed, folds)).collect(),
+        conflict: parts.last().and_then(|filed| conflict(filed, folds)),
     };
-    let filed = situation.filed.iter().filter(|filed| filed.file.intent.change.kind != ChangeKind::Undo);
+    let is_undo = |filed: &&FiledEdit<'_>| filed.file.intent.change.kind == ChangeKind::Undo;
+    let (undos, filed): (Vec<&FiledEdit<'_>>, Vec<_>) = situation.filed.iter().partition(is_undo);
     let in_force = situation.standing.in_force();
     let (parts, others): (Vec<FiledEdit<'_>>, Vec<_>) =
-        filed.partition(|filed| in_force.is_some_and(|override_| is_part(filed, override_)));
+        filed.into_iter().partition(|filed| in_force.is_some_and(|override_| is_part(filed, override_)));
     if let Some(override_) = in_force {
         let matter = matter(override_.clone(), false, &parts);
         match override_.state {
@@ -148,16 +169,22 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
             OverrideState::InForce | OverrideState::AwaitingApproval { .. } => owed.owed.push(matter),
         }
     }
-    if let Standing::Ended(mark) = &situation.standing {
-        let own = situation.seen.iter().filter_map(|(_, seen)| seen.own());
-        if let Some(left) = own.max_by_key(|own| own.revision) {
-            owed.leftovers.push((matter(left.clone(), false, &[]), mark.clone()));
-        }
+    let undos: Vec<FiledEdit<'_>> = undos.into_iter().copied().collect();
+    // Where another override is in force, what was left over gives way to it by itself.
+    for (override_, targets, mark) in left_over(situation).into_iter().filter(|_| in_force.is_none()) {
+        let all = matter(override_, false, &undos);
+        let seen = all.seen.into_iter().filter(|(target, _)| targets.contains(target)).collect();
+        // Those that do not answer now are looked at when they do.
+        owed.leftovers.push((Matter { seen, silent: Vec::new(), unnoted: false, ..all }, mark));
     }
-    let (alone, others): (Vec<FiledEdit<'_>>, Vec<_>) =
-        others.into_iter().partition(|filed| in_force.is_none() && is_only_filed(filed, situation, folds));
-    if let Some(override_) = from_playback(environment, &situation.flag, &alone) {
-        owed.owed.push(matter(override_, true, &alone));
+    owed.undone.extend(undos.iter().filter_map(|filed| undone_since(&subject, filed, situation, folds)));
+    let (alone, others): (Vec<FiledEdit<'_>>, Vec<_>) = others.into_iter().partition(|filed| {
+        in_force.is_none() && mark_of(filed, situation).is_none() && only_filed::is_so(filed, situation, folds)
+    });
+    if let Some(override_) = only_filed::override_of(environment, &situation.flag, &alone, folds) {
+        let all = matter(override_, true, &alone);
+        let seen = only_filed::seen(all.seen, &alone, &all.override_);
+        owed.owed.push(Matter { seen, ..all });
     }
     for filed in others {
         let why = astray(&filed, situation, silent, folds);
@@ -170,11 +197,30 @@ fn part(filed: &FiledEdit<'_>) -> Part {
 }
 
 /// A long history drops its oldest changes from the override, so one older than all that are named may be part of it.
+/// An adopted change usually has the id of the override's newest one; where that was taken, it has its motive.
 fn is_part(filed: &FiledEdit<'_>, override_: &Override) -> bool {
     let change = filed.file.change();
     let dropped = override_.changes.len() >= OVERRIDE_CHANGES_MAX
         && override_.changes.first().is_some_and(|oldest| change < *oldest);
-    override_.changes.contains(&change) || dropped || filed.file.intent.change.kind == ChangeKind::Adopted
+    let adopted = &filed.file.intent.change;
+    override_.changes.contains(&change)
+        || dropped
+        || (adopted.kind == ChangeKind::Adopted && adopted.motive == override_.motive)
+}
+
+/// The overrides that stand somewhere although a mark says that they are over, each with where and with its mark.
+fn left_over(situation: &Situation<'_>) -> Vec<(Override, Vec<Target>, EndedMark)> {
+    let marks = || situation.said.iter().flat_map(|(_, _, marks)| marks);
+    let mut found: Vec<(Override, Vec<Target>, EndedMark)> = Vec::new();
+    for (chosen, seen) in &situation.seen {
+        let Some(own) = seen.own() else { continue };
+        let Some(mark) = ended_by(own, marks()) else { continue };
+        match found.iter_mut().find(|(known, _, _)| known.changes == own.changes && known.revision == own.revision) {
+            Some((_, targets, _)) => targets.push(chosen.target.clone()),
+            None => found.push((own.clone(), vec![chosen.target.clone()], mark.clone())),
+        }
+    }
+    found
 }
 
 fn fold(file: &LoadedFile) -> state::State {
@@ -189,61 +235,60 @@ fn is_replayed(filed: &FiledEdit<'_>, folds: &Folds) -> bool {
     folded(filed, folds).is_some_and(|state| matches!(state.standing, EditStanding::Replayed { .. }))
 }
 
-/// Whether it stands in a store in which our own keys are forbidden, by its own outcome or by the record there.
-fn is_only_filed(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Folds) -> bool {
-    let Some(state) = folded(filed, folds).filter(|state| state.is_owed()) else { return false };
-    let intents = filed.file.intent.edits.get(filed.edit).map(|edit| edit.targets.as_slice()).unwrap_or_default();
-    situation.seen.iter().filter(|(_, seen)| !seen.own_keys).any(|(chosen, seen)| {
-        let written = matches!(
-            state.targets.get(&chosen.target),
-            Some(Outcome::Written { colleagues_see: false, .. } | Outcome::Intended | Outcome::Unknown { .. })
-        );
-        let Some(record) = seen.copy.readable() else { return false };
-        let stands = intents
-            .iter()
-            .filter(|intent| intent.target == chosen.target)
-            .any(|intent| intent.after.as_ref().is_some_and(|after| after.same_value(record)));
-        let told = matches!(state.targets.get(&chosen.target), Some(Outcome::Written { colleagues_see: false, .. }));
-        written && (stands || told)
-    })
+fn request(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
+    let asked = filed.file.events.iter().rev().find_map(|event| match &event.what {
+        Happened::AwaitingApproval { request, .. } if event.edit == filed.edit => Some(request.clone()),
+        _ => None,
+    });
+    asked.filter(|_| folded(filed, folds).is_some_and(|state| !state.is_over()))
 }
 
-/// The override that the playback alone knows of: LaunchDarkly's record is the one that the oldest edit met.
-fn from_playback(environment: &Environment, flag: &FlagKey, filed: &[FiledEdit<'_>]) -> Option<Override> {
-    let (oldest, newest) = (filed.first()?, filed.last()?);
-    let records = |filed: &FiledEdit<'_>| filed.file.intent.edits.get(filed.edit).map(|edit| edit.targets.clone());
-    let base = records(oldest)?.into_iter().find_map(|target| target.before)?;
-    let after = records(newest)?.into_iter().find_map(|target| target.after);
-    let edits = filed.iter().filter_map(|filed| filed.file.intent.change.edits.get(filed.edit));
-    let instructions = edits.fold(Vec::new(), |known, edit| net(&known, &edit.instructions));
-    let revision = after.map_or(0, |after| after.version().saturating_sub(base.version())).max(1);
-    Some(Override {
-        format: OVERRIDE_FORMAT,
-        revision,
-        environment: environment.clone(),
-        flag: flag.clone(),
-        instructions,
-        state: OverrideState::InForce,
-        changes: filed.iter().map(|filed| filed.file.change()).collect(),
-        motive: newest.file.intent.change.motive.clone(),
-        upstream: base.clone(),
-        base,
-        insisted: BTreeSet::new(),
-    })
+fn conflict(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
+    match &folded(filed, folds)?.standing {
+        EditStanding::Conflict { told, decision: Some(_) } => Some(told.clone()),
+        _ => None,
+    }
+}
+
+/// What became meanwhile of an undo that a target had refused: where no override is left, somebody else has done it.
+fn undone_since(
+    subject: &Subject,
+    filed: &FiledEdit<'_>,
+    situation: &Situation<'_>,
+    folds: &Folds,
+) -> Option<UndoneSince> {
+    let state = folded(filed, folds)?;
+    let is_clear = |target: &&Target| {
+        let seen = situation.seen.iter().find(|(chosen, _)| chosen.target == **target).map(|(_, seen)| seen);
+        seen.is_some_and(|seen| seen.own_keys && seen.override_.is_none())
+    };
+    let unfinished = state.targets.iter().filter(|(_, outcome)| outcome.is_unfinished()).map(|(target, _)| target);
+    let targets: Vec<Target> = unfinished.filter(is_clear).cloned().collect();
+    (!targets.is_empty()).then(|| UndoneSince { subject: subject.clone(), part: part(filed), targets })
+}
+
+fn mark_of<'s>(filed: &FiledEdit<'_>, situation: &'s Situation<'_>) -> Option<&'s EndedMark> {
+    let change = filed.file.change();
+    let mut marks = situation.said.iter().flat_map(|(_, _, marks)| marks);
+    marks.find(|(marked, _)| *marked == change).map(|(_, mark)| mark)
 }
 
 fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target], folds: &Folds) -> Astray {
-    let change = filed.file.change();
-    let mut marks = situation.said.iter().flat_map(|(_, _, marks)| marks);
-    if let Some((_, mark)) = marks.find(|(marked, _)| *marked == change) {
+    if let Some(mark) = mark_of(filed, situation) {
         return Astray::Ended(mark.clone());
     }
     let Some(state) = folded(filed, folds) else { return Astray::Unexplained };
     if let EditStanding::Replayed { version, .. } = state.standing {
         return Astray::Replayed { version };
     }
-    let wrote =
-        |outcome: &Outcome| matches!(outcome, Outcome::Written { .. } | Outcome::Settled { .. } | Outcome::Undone);
+    let targets_where = |is: &dyn Fn(&Seen) -> bool| -> Vec<Target> {
+        let found = situation.seen.iter().filter(|(_, seen)| is(seen));
+        found.map(|(chosen, _)| chosen.target.clone()).collect()
+    };
+    let unreadable = targets_where(&|seen| matches!(seen.override_, Some(Err(_))));
+    if !unreadable.is_empty() {
+        return Astray::Unreadable(unreadable);
+    }
     let hidden: Vec<Target> = silent
         .iter()
         .filter(|target| state.targets.get(*target).is_none_or(Outcome::may_be_in_force))
@@ -252,6 +297,18 @@ fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target], f
     if !hidden.is_empty() {
         return Astray::Hidden(hidden);
     }
+    let change = filed.file.change();
+    let aside = targets_where(&|seen| seen.own().is_some_and(|own| own.changes.contains(&change)));
+    if !aside.is_empty() {
+        return Astray::PutAside(aside);
+    }
+    let stands = situation.seen.iter().filter(|(chosen, seen)| only_filed::stands(filed, &chosen.target, seen));
+    let stands: Vec<Target> = stands.map(|(chosen, _)| chosen.target.clone()).collect();
+    if !stands.is_empty() && situation.standing.in_force().is_none() {
+        return Astray::Stands(stands);
+    }
+    let wrote =
+        |outcome: &Outcome| matches!(outcome, Outcome::Written { .. } | Outcome::Settled { .. } | Outcome::Undone);
     let begun = matches!(state.standing, EditStanding::Owed | EditStanding::Nowhere);
     if begun && !state.targets.is_empty() && !state.targets.values().any(wrote) {
         return Astray::Nowhere;

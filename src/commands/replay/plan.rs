@@ -10,6 +10,7 @@ use crate::change::reconcile::Disagreement;
 use crate::change::reconcile::LaunchDarklyNow;
 use crate::change::reconcile::Reconciled;
 use crate::commands::replay::OnConflict;
+use crate::commands::replay::history::Told;
 use crate::commands::replay::owed::Matter;
 use crate::error::Failure;
 use crate::flag::aspect::Aspect;
@@ -31,12 +32,31 @@ pub struct Item {
     pub now: Option<RemoteFlag>,
     /// What LaunchDarkly's audit log says, where it was asked and answered.
     pub audit: Option<AuditLog>,
+    /// What that comes to.
+    pub told: Told,
     /// The approval request that stands for it.
     pub approval: Option<Approval>,
+    /// Approval requests of earlier edits that somebody may still agree to.
+    pub still_open: Vec<Approval>,
     /// How many reviewers have to agree, where an approval is needed.
     pub reviewers: Option<u32>,
     /// What it comes to.
     pub course: Course,
+}
+
+/// What was read of LaunchDarkly for one override.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// See [`Item::now`].
+    pub now: Option<RemoteFlag>,
+    /// See [`Item::audit`].
+    pub audit: Option<AuditLog>,
+    /// See [`Item::told`].
+    pub told: Told,
+    /// See [`Item::approval`].
+    pub approval: Option<Approval>,
+    /// See [`Item::still_open`].
+    pub still_open: Vec<Approval>,
 }
 
 /// What an override comes to, against LaunchDarkly's flag.
@@ -53,6 +73,15 @@ pub enum Course {
     Already {
         /// Its version.
         version: u64,
+    },
+    /// LaunchDarkly has had it, by its audit log, and somebody changed it there since: his word is the later one.
+    Had {
+        /// Its version when it had it, as far as the log tells.
+        version: u64,
+        /// Its version now.
+        version_now: u64,
+        /// What was done since.
+        since: Box<AuditEntry>,
     },
     /// The edits came to nothing.
     Nothing,
@@ -90,10 +119,12 @@ pub enum Step {
     Send(Vec<Instruction>),
     /// Ask for an approval of these.
     Request(Vec<Instruction>),
-    /// LaunchDarkly has it: the stores are told.
+    /// LaunchDarkly has it, or has had it: the stores are told.
     Settle {
         /// LaunchDarkly's version.
         version: u64,
+        /// What was done there since, in words.
+        since: Option<String>,
     },
     /// The edits came to nothing: LaunchDarkly's record goes back.
     PutBack,
@@ -161,22 +192,30 @@ impl Decision {
     }
 }
 
-/// What LaunchDarkly's answer comes to. `remote` is `None` where it has no such flag.
-pub fn course(override_: &Override, remote: Option<&RemoteFlag>, audit: Option<&AuditLog>) -> Course {
+/// What LaunchDarkly's answer comes to. `remote` is `None` where it has no such flag; `told` is empty while its audit log
+/// was not looked at.
+pub fn course(override_: &Override, remote: Option<&RemoteFlag>, told: &Told) -> Course {
     let now = remote.map(|remote| LaunchDarklyNow {
         configuration: remote.configuration.clone(),
         version: remote.version,
         archived: remote.archived,
     });
-    let moved = now.as_ref().map_or(0, |now| now.version.saturating_sub(override_.base.version()));
-    let explained = audit.map(|audit| explains(audit, override_, moved));
-    match reconcile::reconcile(override_, now.as_ref(), explained) {
+    let version_now = now.as_ref().map_or(0, |now| now.version);
+    let had = || {
+        let (entries, since) = (told.delivered?, told.since.clone()?);
+        // One version for each entry, as far as can be told; and ours was at least the first one after the base.
+        let version = version_now.saturating_sub(entries).max(override_.base.version().saturating_add(1));
+        Some(Course::Had { version: version.min(version_now), version_now, since: Box::new(since) })
+    };
+    match reconcile::reconcile(override_, now.as_ref(), &told.history) {
         Ok(Reconciled::NothingToSend) => Course::Nothing,
         Ok(Reconciled::AlreadySo { version }) => Course::Already { version },
-        Ok(Reconciled::Send { instructions, elsewhere }) => Course::Send { instructions, elsewhere },
-        Ok(Reconciled::Conflict { aspects, instructions }) => Course::Conflict { aspects, instructions },
+        Ok(Reconciled::Send { instructions, elsewhere }) => had().unwrap_or(Course::Send { instructions, elsewhere }),
+        Ok(Reconciled::Conflict { aspects, instructions }) => {
+            had().unwrap_or(Course::Conflict { aspects, instructions })
+        }
         Ok(Reconciled::ChangedAndChangedBack { base_version, version_now, instructions }) => {
-            Course::ChangedBack { base_version, version_now, instructions }
+            had().unwrap_or(Course::ChangedBack { base_version, version_now, instructions })
         }
         Ok(Reconciled::Gone { archived }) => Course::Gone { archived },
         Err(error) => Course::Failed(
@@ -185,46 +224,34 @@ pub fn course(override_: &Override, remote: Option<&RemoteFlag>, audit: Option<&
     }
 }
 
-/// Whether the newest `moved` entries of the audit log, one for each version, touch nothing that the override touches.
-fn explains(audit: &AuditLog, override_: &Override, moved: u64) -> bool {
-    let wanted = usize::try_from(moved).unwrap_or(usize::MAX);
-    let newest: Vec<&AuditEntry> = audit.entries.iter().take(wanted).collect();
-    newest.len() == wanted && newest.iter().all(|entry| !entry.actions.is_empty() && !touches(entry, override_))
+/// By how much LaunchDarkly's version has gone up since the override's base.
+pub fn moved(override_: &Override, remote: &RemoteFlag) -> u64 {
+    remote.version.saturating_sub(override_.base.version())
 }
 
-/// Whether an entry is about something that the override touches.
-pub fn touches(entry: &AuditEntry, override_: &Override) -> bool {
-    let about = |instruction: &Instruction| match instruction.aspect() {
-        Aspect::On => &["updateOn"][..],
-        Aspect::OffVariation => &["updateOffVariation", "updateFlagVariations", "updateFlagDefaultVariations"],
-        Aspect::Fallthrough => &["updateFallthrough", "updateFallthroughWithMeasuredRollout", "updateFlagVariations"],
-        Aspect::Targets | Aspect::Rules | Aspect::Prerequisites | Aspect::Variations => &[],
-    };
-    override_.instructions.iter().flat_map(about).any(|action| entry.actions.iter().any(|done| done == action))
+/// Whether LaunchDarkly's audit log has to be asked before this is taken for what there is to do: the flag was changed
+/// there since the override began, and it matters by whom.
+pub fn needs_the_audit_log(override_: &Override, remote: Option<&RemoteFlag>, course: &Course) -> bool {
+    remote.is_some_and(|remote| moved(override_, remote) > 0)
+        && matches!(course, Course::Send { .. } | Course::Conflict { .. } | Course::ChangedBack { .. })
 }
 
 impl Item {
-    /// What LaunchDarkly's answers come to. `settings` are the environment's.
-    pub fn new(
-        matter: Matter,
-        now: Option<RemoteFlag>,
-        audit: Option<AuditLog>,
-        approval: Option<Approval>,
-        settings: Option<&ApprovalSettings>,
-    ) -> Self {
+    /// What LaunchDarkly's answers come to: `found`, unless somebody still has to agree to it. `settings` are the
+    /// environment's.
+    pub fn new(matter: Matter, read: Read, found: Course, settings: Option<&ApprovalSettings>) -> Self {
+        let Read { now, audit, told, approval, still_open } = read;
         let tags = now.as_ref().map(|now| now.tags.as_slice()).unwrap_or_default();
         let reviewers = settings.filter(|settings| settings.needed_for(tags)).map(|settings| settings.min_approvals);
-        let found = course(&matter.override_, now.as_ref(), audit.as_ref());
         let waits = approval.as_ref().is_some_and(Approval::is_open)
-            && !matches!(found, Course::Already { .. } | Course::Gone { .. });
+            && !matches!(found, Course::Already { .. } | Course::Had { .. } | Course::Gone { .. });
         let course = if waits { Course::Waits } else { found };
-        Self { matter, now, audit, approval, reviewers, course }
+        Self { matter, now, audit, told, approval, still_open, reviewers, course }
     }
 
     /// One that could not be looked at.
     pub fn failed(matter: Matter, failure: Failure) -> Self {
-        let course = Course::Failed(failure);
-        Self { matter, now: None, audit: None, approval: None, reviewers: None, course }
+        Self::new(matter, Read::default(), Course::Failed(failure), None)
     }
 
     /// Whether somebody has to decide before anything can be sent.

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::commands::Context;
+use crate::commands::replay::history;
+use crate::commands::replay::history::Told;
 use crate::commands::replay::owed::Matter;
 use crate::commands::replay::plan;
 use crate::commands::replay::plan::Course;
 use crate::commands::replay::plan::Item;
+use crate::commands::replay::plan::Read;
 use crate::error::Failure;
+use crate::error::Kind;
 use crate::flag::key::Environment;
 use crate::launchdarkly::ApiError;
 use crate::launchdarkly::Client;
@@ -25,6 +29,11 @@ use crate::ui::output::Output;
 /// How far before an override's first change the audit log is looked at: the store may have been behind LaunchDarkly for
 /// as long when the override began.
 const AUDIT_BEFORE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The most approval requests of earlier edits of one flag that are looked at.
+const EARLIER_REQUESTS_MAX: usize = 3;
+
+const NOTHING_SENT: &str = "Nothing was sent, and nothing is lost: rc replay";
 
 /// The connection to LaunchDarkly's API, as the settings say.
 ///
@@ -101,9 +110,9 @@ pub async fn read(client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Fa
         if !environments.contains_key(environment) {
             let answer = client.environment(environment).await;
             if let Err(error) = &answer
-                && (error.is_outage() || matches!(error, ApiError::Unauthorized { .. } | ApiError::RateLimited { .. }))
+                && stops_everything(error)
             {
-                return Err(Failure::from(error.clone()).hint("Nothing was sent, and nothing is lost: rc replay"));
+                return Err(nothing_sent(error.clone()));
             }
             environments.insert(environment.clone(), answer);
         }
@@ -113,13 +122,31 @@ pub async fn read(client: &Client, matters: Vec<Matter>) -> Result<Vec<Item>, Fa
                 items.push(item);
             }
             // Reading an environment takes another right than reading its flags: without it, approvals show when they
-            // are refused.
-            Some(Err(ApiError::Forbidden { .. })) => items.push(read_one(client, matter, &unknown()).await?),
+            // are refused. LaunchDarkly says either of the two for a missing right.
+            Some(Err(ApiError::Forbidden { .. } | ApiError::Unauthorized { .. })) => {
+                items.push(read_one(client, matter, &unknown()).await?);
+            }
             Some(Err(error)) => items.push(Item::failed(matter, Failure::from(error.clone()))),
             None => {}
         }
     }
-    Ok(items)
+    let refused = |item: &Item| match &item.course {
+        Course::Failed(failure) if failure.kind == Kind::Credentials => Some(failure.clone()),
+        _ => None,
+    };
+    match items.iter().map(refused).collect::<Option<Vec<Failure>>>() {
+        Some(mut all) if !all.is_empty() => Err(all.swap_remove(0).hint(NOTHING_SENT)),
+        _ => Ok(items),
+    }
+}
+
+/// Whether the next question would fare no better.
+pub fn stops_everything(error: &ApiError) -> bool {
+    error.is_outage() || matches!(error, ApiError::RateLimited { .. })
+}
+
+fn nothing_sent(error: ApiError) -> Failure {
+    Failure::from(error).hint(NOTHING_SENT)
 }
 
 fn unknown() -> RemoteEnvironment {
@@ -129,25 +156,60 @@ fn unknown() -> RemoteEnvironment {
 async fn read_one(client: &Client, matter: Matter, settings: &RemoteEnvironment) -> Result<Item, Failure> {
     let now = match flag(client, &matter).await {
         Ok(now) => now,
-        Err(error) if error.is_outage() => {
-            return Err(Failure::from(error).hint("Nothing was sent, and nothing is lost: rc replay"));
-        }
+        Err(error) if stops_everything(&error) => return Err(nothing_sent(error)),
         Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
     };
     let approval = match Item::request(&matter.override_) {
-        Some(request) => match client.approval(&matter.subject.0, &matter.subject.1, request).await {
-            Ok(approval) => Some(approval),
-            Err(ApiError::NotFound { .. } | ApiError::Configuration { .. }) => None,
+        Some(request) => match approval(client, &matter, request).await {
+            Ok(approval) => approval,
+            Err(error) if stops_everything(&error) => return Err(nothing_sent(error)),
             Err(error) => return Ok(Item::failed(matter, Failure::from(error))),
         },
         None => None,
     };
-    let first = plan::course(&matter.override_, now.as_ref(), None);
-    let audit = match first {
-        Course::Conflict { .. } | Course::ChangedBack { .. } => audit(client, &matter).await.ok(),
-        _ => None,
+    let (audit, told, course) = course(client, &matter, now.as_ref()).await;
+    let still_open = still_open(client, &matter).await;
+    let read = Read { now, audit, told, approval, still_open };
+    Ok(Item::new(matter, read, course, settings.approval.as_ref()))
+}
+
+/// What LaunchDarkly's flag comes to, with the help of its audit log where that decides; what the log says is `None` where
+/// it was not asked or did not answer.
+pub async fn course(client: &Client, matter: &Matter, now: Option<&RemoteFlag>) -> (Option<AuditLog>, Told, Course) {
+    let override_ = &matter.override_;
+    let at_first = plan::course(override_, now, &Told::default());
+    let Some(now) = now.filter(|now| plan::needs_the_audit_log(override_, Some(now), &at_first)) else {
+        return (None, Told::default(), at_first);
     };
-    Ok(Item::new(matter, now, audit, approval, settings.approval.as_ref()))
+    let Ok(audit) = audit(client, matter).await else { return (None, Told::default(), at_first) };
+    let told = history::told(&audit, override_, plan::moved(override_, now));
+    let course = plan::course(override_, Some(now), &told);
+    (Some(audit), told, course)
+}
+
+/// An approval request; `None` where LaunchDarkly has it no more, or `id`, which comes from a store, can be none.
+async fn approval(client: &Client, matter: &Matter, id: &str) -> Result<Option<Approval>, ApiError> {
+    match client.approval(&matter.subject.0, &matter.subject.1, id).await {
+        Ok(approval) => Ok(Some(approval)),
+        Err(ApiError::NotFound { .. } | ApiError::Configuration { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The approval requests of earlier edits that somebody may still agree to, though the override is another one by now.
+/// What cannot be read is none: it is only told.
+async fn still_open(client: &Client, matter: &Matter) -> Vec<Approval> {
+    let mut open = Vec::new();
+    let stands = Item::request(&matter.override_);
+    let earlier = matter.requests.iter().filter(|id| Some(id.as_str()) != stands);
+    for id in earlier.take(EARLIER_REQUESTS_MAX) {
+        if let Ok(Some(approval)) = approval(client, matter, id).await
+            && approval.is_open()
+        {
+            open.push(approval);
+        }
+    }
+    open
 }
 
 /// LaunchDarkly's flag; `None` where it has none.

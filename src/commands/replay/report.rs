@@ -2,15 +2,18 @@
 
 use serde::Serialize;
 
-use crate::commands::replay::carrying_out::requested;
+use crate::change::target::Target;
+use crate::commands::replay::decide;
 use crate::commands::replay::outcome::Done;
 use crate::commands::replay::outcome::Outcome;
 use crate::commands::replay::outcome::StrayDone;
 use crate::commands::replay::outcome::StrayOutcome;
+use crate::commands::replay::outcome::Way;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::stores::Came;
 use crate::commands::replay::words;
 use crate::error::ExitCode;
+use crate::error::Failure;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
@@ -49,6 +52,15 @@ pub struct Problem {
     pub code: Option<ExitCode>,
 }
 
+impl Problem {
+    /// A failure about `what`.
+    pub fn of(what: impl Into<String>, failure: Failure) -> Self {
+        let code = Some(failure.exit_code());
+        let why = std::iter::once(failure.message).chain(failure.causes).chain(failure.hints).collect::<Vec<_>>();
+        Self { what: what.into(), why: why.join(": "), code }
+    }
+}
+
 impl Report {
     /// The exit code.
     pub fn code(&self) -> ExitCode {
@@ -73,7 +85,8 @@ impl Report {
         }
         for stray in &self.strays {
             let name = format!("{} ({})", words::name(&stray.subject, several), stray.change.short());
-            table.row([name, stray_told(stray)]);
+            let would_be = self.dry_run && stray.outcome == StrayOutcome::GivenUp;
+            table.row([name, if would_be { "would be given up".to_owned() } else { stray_told(stray) }]);
         }
         table.to_string()
     }
@@ -83,12 +96,13 @@ impl Report {
         let mut lines = Vec::new();
         let owed: Vec<&Done> = self.done.iter().filter(|done| done.outcome.is_owed()).collect();
         let undecided: Vec<&StrayDone> = self.strays.iter().filter(|stray| stray.code() != ExitCode::Done).collect();
+        let newer: Vec<&Done> = self.done.iter().filter(|done| !done.outcome.is_owed() && done.has_newer()).collect();
         let behind: Vec<&Done> =
             self.done.iter().filter(|done| !done.outcome.is_owed() && done.behind().next().is_some()).collect();
         for problem in &self.problems {
             lines.push(format!("  {}: {}", harmless(&problem.what), harmless(&problem.why)));
         }
-        let number = owed.len() + undecided.len();
+        let number = owed.len() + undecided.len() + newer.len();
         lines.push(match (number, self.dry_run) {
             (0, true) => paint(STRONG, "NOTHING DONE: that was a rehearsal. To do it: rc replay"),
             (number, true) => paint(
@@ -98,27 +112,39 @@ impl Report {
             (0, false) if behind.is_empty() && self.problems.is_empty() => {
                 paint(GOOD, &format!("DONE: nothing is owed to LaunchDarkly any more.{}", self.moved_words()))
             }
+            (0, false) if behind.iter().any(|done| was_ended_meanwhile(done)) => {
+                paint(BAD, "PARTLY DONE: LaunchDarkly has what somebody else took back here meanwhile.")
+            }
             (0, false) => paint(NOTICE, "PARTLY DONE: LaunchDarkly has all that could be seen.  Again: rc replay"),
-            (number, false) => paint(BAD, &format!("{number} OWED.")),
+            (number, false) if owed.is_empty() => paint(BAD, &format!("{number} OWED.")),
+            (number, false) => {
+                let told = "Until then relays without a guard serve what LaunchDarkly says.";
+                format!("{} {told}", paint(BAD, &format!("{number} OWED.")))
+            }
         });
         let several = self.several();
         let mut table = Table::indented(2);
         for done in owed {
             let left = match &done.outcome {
-                Outcome::Requested(approval) => requested(approval),
+                Outcome::Requested(approval) => decide::waits(Some(approval)),
                 Outcome::Left(left) => left.clone(),
                 _ => continue,
             };
             table.row([words::name(&done.subject, several), next(&left)]);
         }
         for stray in undecided {
-            let next = words::command_for(&stray.subject, "--on-conflict launchdarkly");
-            table.row([words::name(&stray.subject, several), format!("if it is over: {next}")]);
+            table.row([words::name(&stray.subject, several), way_out(stray)]);
+        }
+        for done in newer {
+            let next = format!("another edit of it is owed: {}", words::command_for(&done.subject, ""));
+            table.row([words::name(&done.subject, several), next]);
         }
         for done in behind {
-            let why: Vec<String> =
-                done.behind().map(|(target, came)| format!("{target} {}", came_in_words(came))).collect();
-            table.row([words::name(&done.subject, several), format!("{}: rc replay again", list(&why))]);
+            table.row([words::name(&done.subject, several), behind_in_words(done)]);
+        }
+        for (done, page) in self.done.iter().flat_map(|done| done.still_open.iter().map(move |page| (done, page))) {
+            let told = format!("an approval request of an earlier edit is still open: decline {}", harmless(page));
+            table.row([words::name(&done.subject, several), told]);
         }
         if !table.is_empty() {
             lines.push(table.to_string());
@@ -132,6 +158,37 @@ impl Report {
             moved => format!(" {} moved to replayed/.", count(moved, "change")),
         }
     }
+}
+
+/// What can be done about an edit of which nobody knows what became.
+fn way_out(stray: &StrayDone) -> String {
+    let StrayOutcome::Undecided { way, .. } = &stray.outcome else { return String::new() };
+    let (environment, flag) = &stray.subject;
+    let place = format!("-p {} -e {}", environment.project, environment.key);
+    match way {
+        Way::GiveUp => {
+            format!("if it is over: {}", words::command_for(&stray.subject, "--on-conflict launchdarkly"))
+        }
+        Way::Undo => format!("to put LaunchDarkly's record back: rc undo {flag} {place}"),
+        Way::Again => "rc replay again".to_owned(),
+        Way::Look => format!("rc show {flag} {place}"),
+    }
+}
+
+/// Whether LaunchDarkly has an override that somebody ended in a store while it was sent.
+fn was_ended_meanwhile(done: &Done) -> bool {
+    done.outcome.version().is_some() && done.stores.values().any(|came| matches!(came, Came::Ended(_)))
+}
+
+/// The targets of an override that LaunchDarkly has, or that is over, which are not as they should be.
+fn behind_in_words(done: &Done) -> String {
+    let told = |(target, came): (&Target, &Came)| format!("{target} {}", came_in_words(came));
+    let why = list(&done.behind().map(told).collect::<Vec<_>>());
+    if was_ended_meanwhile(done) {
+        return harmless(&format!("{why}; but LaunchDarkly has it: to take it back, change it in LaunchDarkly"))
+            .into_owned();
+    }
+    harmless(&format!("{why}: rc replay again")).into_owned()
 }
 
 fn next(left: &Left) -> String {
@@ -153,11 +210,15 @@ fn told(done: &Done) -> String {
             format!("{wish} in LaunchDarkly v{version}{more}")
         }
         Outcome::Already { version } => format!("{wish} in LaunchDarkly v{version}, already so"),
+        Outcome::Had { version, since } => {
+            format!("LaunchDarkly has had {wish} as v{version}, and has {since}; not sent again")
+        }
         Outcome::Before { version } => format!("{wish} in LaunchDarkly as v{version} before"),
         Outcome::Nothing => "nothing to send; LaunchDarkly's record is back".to_owned(),
-        Outcome::Abandoned { why } => format!("given up: {why}"),
+        Outcome::Abandoned { why } => format!("given up: {}", harmless(why)),
         Outcome::Requested(approval) => {
-            format!("{}: {}", paint(NOTICE, "waits"), approval.link.as_deref().unwrap_or(&approval.id))
+            let page = approval.link.as_deref().unwrap_or(&approval.id);
+            format!("{}: {}", paint(NOTICE, "waits"), harmless(page))
         }
         Outcome::Left(left) if left.waits => {
             format!("{}: {}", paint(NOTICE, "waits"), left.why)
@@ -168,6 +229,7 @@ fn told(done: &Done) -> String {
             format!("{}: {}", paint(NOTICE, "OWED"), harmless(&why))
         }
         Outcome::Valid => "LaunchDarkly would take it".to_owned(),
+        Outcome::WouldRequest => "an approval would be asked for".to_owned(),
     }
 }
 
@@ -176,7 +238,7 @@ fn rehearsed(done: &Done) -> String {
         Outcome::Valid => paint(GOOD, "LaunchDarkly would take it"),
         Outcome::Already { .. } => "already so".to_owned(),
         Outcome::Nothing => "nothing to send; LaunchDarkly's record would go back".to_owned(),
-        Outcome::Abandoned { why } => format!("would be given up: {why}"),
+        Outcome::Abandoned { why } => format!("would be given up: {}", harmless(why)),
         _ => told(done),
     }
 }
@@ -189,10 +251,13 @@ fn stores(done: &Done) -> String {
     }
     let number = |wanted: fn(&Came) -> bool| done.stores.values().filter(|came| wanted(came)).count();
     let mut parts = Vec::new();
-    let over = number(|came| matches!(came, Came::Settled | Came::PutBack | Came::Nothing));
+    let over = number(|came| matches!(came, Came::Settled | Came::PutBack));
     if over > 0 {
-        let word = if matches!(done.outcome, Outcome::Requested(_)) { "without it" } else { "settled" };
-        parts.push(format!("{over}/{total} {word}"));
+        parts.push(format!("{over}/{total} settled"));
+    }
+    let without = number(|came| matches!(came, Came::Nothing));
+    if without > 0 {
+        parts.push(format!("{without}/{total} had nothing of it left"));
     }
     let held = number(|came| matches!(came, Came::Held));
     if held > 0 {
@@ -200,7 +265,7 @@ fn stores(done: &Done) -> String {
     }
     let newer = number(|came| matches!(came, Came::Newer));
     if newer > 0 {
-        parts.push(format!("{newer}/{total} have a newer edit, which stays owed"));
+        parts.push(format!("{newer}/{total} have another edit, which stays owed"));
     }
     let awaits = number(|came| matches!(came, Came::Awaits));
     if awaits > 0 {
@@ -215,6 +280,7 @@ fn stores(done: &Done) -> String {
 fn came_in_words(came: &Came) -> String {
     match came {
         Came::Not(why) => format!("not: {why}"),
+        Came::Ended(how) => how.clone(),
         Came::Silent => "did not answer".to_owned(),
         Came::Settled => "settled".to_owned(),
         Came::Held => "held".to_owned(),
@@ -233,9 +299,13 @@ fn stray_told(stray: &StrayDone) -> String {
         StrayOutcome::Replayed { version } => format!("LaunchDarkly has it as v{version}"),
         StrayOutcome::InAuditLog(entry) => format!("LaunchDarkly has it, says its audit log: {entry}"),
         StrayOutcome::Nowhere => {
-            format!("was written nowhere, so nothing is owed. To write it: rc update --resume {}", stray.change.short())
+            format!("stands in no store, so nothing is owed. To write it: rc update --resume {}", stray.change.short())
         }
         StrayOutcome::GivenUp => "given up".to_owned(),
+        StrayOutcome::Undone(targets) => {
+            let stores: Vec<String> = targets.iter().map(|target| target.store.clone()).collect();
+            format!("the undo is finished: nothing of it is left in {}", list(&stores))
+        }
         StrayOutcome::Undecided { why, .. } => format!("{}: {}", paint(NOTICE, "OWED?"), harmless(why)),
     }
 }
@@ -267,7 +337,8 @@ struct FlagJson {
     r#override: String,
     /// What LaunchDarkly had, in words.
     launchdarkly: Option<String>,
-    /// `replayed`, `already-so`, `replayed-before`, `nothing-to-send`, `abandoned`, `awaiting-approval`, `owed`, `valid`.
+    /// `replayed`, `already-so`, `changed-since` (LaunchDarkly has had it), `replayed-before`, `nothing-to-send`,
+    /// `abandoned`, `awaiting-approval`, `owed`; in a rehearsal `valid`, `would-request`.
     outcome: &'static str,
     /// LaunchDarkly's version, where it has it.
     version: Option<u64>,
@@ -276,6 +347,8 @@ struct FlagJson {
     /// What to type, or where to look.
     next: Option<String>,
     changes: Vec<String>,
+    /// Approval requests of earlier edits that are still open in LaunchDarkly: pages, or ids.
+    open_approvals: Vec<String>,
     stores: Vec<StoreJson>,
 }
 
@@ -283,7 +356,7 @@ struct FlagJson {
 struct StoreJson {
     store: String,
     prefix: String,
-    /// `settled`, `held`, `newer`, `put-back`, `awaits-approval`, `nothing-to-do`, `not`, `silent`.
+    /// `settled`, `held`, `newer`, `put-back`, `awaits-approval`, `nothing-to-do`, `ended`, `not`, `silent`.
     outcome: &'static str,
     why: Option<String>,
 }
@@ -293,7 +366,7 @@ struct ChangeJson {
     environment: String,
     flag: String,
     change: String,
-    /// `ended`, `replayed`, `in-audit-log`, `nowhere`, `given-up`, `undecided`.
+    /// `ended`, `replayed`, `in-audit-log`, `nowhere`, `given-up`, `undone`, `undecided`.
     outcome: &'static str,
     why: Option<String>,
 }
@@ -317,6 +390,7 @@ fn flag_json(done: &Done) -> FlagJson {
     let (outcome, why, next) = match &done.outcome {
         Outcome::Replayed { .. } => ("replayed", None, None),
         Outcome::Already { .. } => ("already-so", None, None),
+        Outcome::Had { since, .. } => ("changed-since", Some(since.clone()), None),
         Outcome::Before { .. } => ("replayed-before", None, None),
         Outcome::Nothing => ("nothing-to-send", None, None),
         Outcome::Abandoned { why } => ("abandoned", Some(why.clone()), None),
@@ -324,6 +398,7 @@ fn flag_json(done: &Done) -> FlagJson {
         Outcome::Left(left) if left.waits => ("awaiting-approval", Some(left.why.clone()), left.next.clone()),
         Outcome::Left(left) => ("owed", Some(left.why.clone()), left.next.clone()),
         Outcome::Valid => ("valid", None, None),
+        Outcome::WouldRequest => ("would-request", None, None),
     };
     FlagJson {
         environment: done.subject.0.to_string(),
@@ -335,6 +410,7 @@ fn flag_json(done: &Done) -> FlagJson {
         why,
         next,
         changes: done.override_.changes.iter().map(ToString::to_string).collect(),
+        open_approvals: done.still_open.clone(),
         stores: done.stores.iter().map(|(target, came)| store_json(target, came)).collect(),
     }
 }
@@ -347,10 +423,14 @@ fn store_json(target: &crate::change::target::Target, came: &Came) -> StoreJson 
         Came::PutBack => "put-back",
         Came::Awaits => "awaits-approval",
         Came::Nothing => "nothing-to-do",
+        Came::Ended(_) => "ended",
         Came::Not(_) => "not",
         Came::Silent => "silent",
     };
-    let why = if let Came::Not(why) = came { Some(why.clone()) } else { None };
+    let why = match came {
+        Came::Not(why) | Came::Ended(why) => Some(why.clone()),
+        _ => None,
+    };
     StoreJson { store: target.store.clone(), prefix: target.prefix.clone(), outcome, why }
 }
 
@@ -361,6 +441,7 @@ fn change_json(stray: &StrayDone) -> ChangeJson {
         StrayOutcome::InAuditLog(entry) => ("in-audit-log", Some(entry.clone())),
         StrayOutcome::Nowhere => ("nowhere", None),
         StrayOutcome::GivenUp => ("given-up", None),
+        StrayOutcome::Undone(_) => ("undone", None),
         StrayOutcome::Undecided { why, .. } => ("undecided", Some(why.clone())),
     };
     ChangeJson {

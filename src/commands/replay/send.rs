@@ -4,6 +4,7 @@
 
 use crate::change::event::Happened;
 use crate::commands::replay::files::Files;
+use crate::commands::replay::history::Told;
 use crate::commands::replay::plan;
 use crate::commands::replay::plan::Course;
 use crate::commands::replay::plan::Item;
@@ -24,7 +25,7 @@ use crate::launchdarkly::patch::PatchRequest;
 use crate::playback::Syncing;
 
 /// How often one flag is sent: after that it is left for the next replay.
-const ATTEMPTS_MAX: usize = 4;
+const ATTEMPTS_MAX: u32 = 4;
 
 /// What came of it.
 #[derive(Debug)]
@@ -36,94 +37,111 @@ pub enum Sent {
         /// LaunchDarkly counted more than our patch since it was read: somebody else changed the flag, too.
         more: bool,
     },
+    /// LaunchDarkly has had it, and somebody changed it there since.
+    Had {
+        /// LaunchDarkly's version.
+        version: u64,
+        /// What was done since, in words.
+        since: String,
+    },
     /// It stays owed.
     Left(Left),
     /// LaunchDarkly wants an approval.
     NeedsApproval,
+    /// LaunchDarkly did not do it and did not say why: it may be failing as a whole.
+    Failing(Failure),
     /// Nothing more can be sent.
     Stop(Failure),
 }
 
 /// One flag on its way.
 #[derive(Debug)]
-pub struct Sending<'s> {
-    /// The override.
-    pub item: &'s Item,
-    /// What is sent.
-    pub instructions: Vec<Instruction>,
+pub struct Sending {
     /// LaunchDarkly's flag when that was decided.
-    pub now: RemoteFlag,
+    now: RemoteFlag,
+    /// What LaunchDarkly's audit log said then.
+    told: Told,
     /// The request.
-    pub request: PatchRequest,
+    request: PatchRequest,
 }
 
-impl<'s> Sending<'s> {
+impl Sending {
     /// Puts it into LaunchDarkly's words.
     ///
     /// # Errors
     /// Where a variation cannot be named any more.
-    pub fn new(item: &'s Item, instructions: Vec<Instruction>) -> Result<Self, Left> {
+    pub fn new(item: &Item, instructions: &[Instruction]) -> Result<Self, Left> {
         let Some(now) = item.now.clone() else {
             return Err(Left::undecided("LaunchDarkly's flag was not read", words::command(item, "")));
         };
-        let request = request(item, &instructions, &now)?;
-        Ok(Self { item, instructions, now, request })
+        let request = request(item, instructions, &now)?;
+        Ok(Self { now, told: item.told.clone(), request })
     }
 
     /// What is noted before it is sent.
-    pub fn attempted(&self) -> Happened {
-        let (environment, flag) = &self.item.matter.subject;
+    pub fn attempted(&self, item: &Item) -> Happened {
+        let (environment, flag) = &item.matter.subject;
         Happened::Attempted {
-            revision: self.item.matter.override_.revision,
+            revision: item.matter.override_.revision,
             request: self.request.described(environment, flag),
         }
     }
 
     /// Sends it, and reads what LaunchDarkly shows then. The first attempt must have been noted. `stale`: what was read
     /// is old by now, so it is read again first.
-    pub async fn send(mut self, client: &Client, files: &mut Files<'_>, options: PatchOptions, stale: bool) -> Sent {
-        let (environment, flag) = &self.item.matter.subject;
+    pub async fn send(
+        mut self,
+        item: &Item,
+        client: &Client,
+        files: &mut Files<'_>,
+        options: PatchOptions,
+        stale: bool,
+    ) -> Sent {
+        let (environment, flag) = &item.matter.subject;
         let mut again = stale;
-        for attempt in 0..ATTEMPTS_MAX {
+        for attempt in 1..=ATTEMPTS_MAX {
             if again {
-                match self.decide_again(client).await {
+                match self.decide_again(item, client).await {
                     Ok(None) => {}
                     Ok(Some(sent)) => return sent,
                     Err(error) => return stopped_or_left(error),
                 }
-                let noted = files.note(&[(&self.item.matter.subject, self.attempted())], Syncing::Now);
+                let noted = files.note(&[(&item.matter.subject, self.attempted(item))], Syncing::Now);
                 if let Err(error) = noted {
                     return Sent::Stop(error.into());
                 }
             }
             again = true;
             match client.patch(environment, flag, &self.request, options).await {
-                Ok(_) => return self.shown(client).await,
+                Ok(_) => return self.shown(item, client).await,
                 Err(ApiError::ScheduledConflict { .. }) => {
                     let why =
                         "it would break a change that is scheduled, or an approval that is asked for, in LaunchDarkly";
-                    return Sent::Left(Left::undecided(why, words::command(self.item, "--break-scheduled")));
+                    return Sent::Left(Left::undecided(why, words::command(item, "--break-scheduled")));
                 }
                 Err(ApiError::ApprovalRequired { .. }) => return Sent::NeedsApproval,
                 Err(error) => match after(&error) {
-                    After::Again if attempt + 1 < ATTEMPTS_MAX => {}
-                    After::Again | After::Left => return Sent::Left(Left::failed(error.into())),
+                    After::Again if attempt < ATTEMPTS_MAX => client.back_off(attempt, &error).await,
+                    After::Again if matches!(error, ApiError::OptimisticLock { .. }) => {
+                        return Sent::Left(Left::failed(error.into()));
+                    }
+                    After::Again => return Sent::Failing(error.into()),
+                    After::Left => return Sent::Left(Left::failed(error.into())),
                     After::Stop => return Sent::Stop(error.into()),
                 },
             }
         }
-        Sent::Left(Left::undecided("LaunchDarkly's flag changes again and again", words::command(self.item, "")))
+        Sent::Left(Left::undecided("LaunchDarkly's flag changes again and again", words::command(item, "")))
     }
 
     /// What LaunchDarkly shows once it has taken the patch.
-    async fn shown(&self, client: &Client) -> Sent {
-        let override_ = &self.item.matter.override_;
-        match remote::flag(client, &self.item.matter).await {
-            Ok(now) => match plan::course(override_, now.as_ref(), None) {
-                Course::Already { version } => Sent::Shown { version, more: version > self.now.version + 1 },
+    async fn shown(&self, item: &Item, client: &Client) -> Sent {
+        match remote::flag(client, &item.matter).await {
+            Ok(now) => match (plan::course(&item.matter.override_, now.as_ref(), &self.told), now) {
+                (Course::Already { .. } | Course::Nothing, Some(now)) => self.has_it(&now),
                 _ => Sent::Left(Left::undecided(
                     "LaunchDarkly accepted the patch, and shows something else now",
-                    words::command(self.item, ""),
+                    words::command(item, ""),
                 )),
             },
             Err(error) => {
@@ -135,30 +153,44 @@ impl<'s> Sending<'s> {
         }
     }
 
+    /// LaunchDarkly shows what the override comes to.
+    fn has_it(&self, now: &RemoteFlag) -> Sent {
+        Sent::Shown { version: now.version, more: now.version > self.now.version.saturating_add(1) }
+    }
+
     /// Reads LaunchDarkly's flag again. `None`: it is sent, as now decided.
-    async fn decide_again(&mut self, client: &Client) -> Result<Option<Sent>, ApiError> {
-        let override_ = &self.item.matter.override_;
-        let now = remote::flag(client, &self.item.matter).await?;
-        let undecided = |why: &str| Some(Sent::Left(Left::undecided(why, words::command(self.item, ""))));
-        let instructions = match plan::course(override_, now.as_ref(), None) {
-            Course::Already { version } => {
-                return Ok(Some(Sent::Shown { version, more: version > self.now.version + 1 }));
+    async fn decide_again(&mut self, item: &Item, client: &Client) -> Result<Option<Sent>, ApiError> {
+        let override_ = &item.matter.override_;
+        let now = remote::flag(client, &item.matter).await?;
+        let unmoved = now.as_ref().is_some_and(|now| now.version == self.now.version);
+        let (told, course) = if unmoved {
+            (self.told.clone(), plan::course(override_, now.as_ref(), &self.told))
+        } else {
+            let (_, told, course) = remote::course(client, &item.matter, now.as_ref()).await;
+            (told, course)
+        };
+        let undecided = |why: &str| Some(Sent::Left(Left::undecided(why, words::command(item, ""))));
+        let instructions = match course {
+            Course::Already { .. } | Course::Nothing => return Ok(now.as_ref().map(|now| self.has_it(now))),
+            Course::Had { version, version_now, since } => {
+                let since = format!("v{version_now} since: {}", words::entry_in_words(&since));
+                return Ok(Some(Sent::Had { version, since }));
             }
             Course::Send { instructions, .. } => instructions,
-            Course::Conflict { instructions: Some(instructions), .. } | Course::ChangedBack { instructions, .. }
-                if now.as_ref().is_some_and(|now| self.is_as_decided(now)) =>
+            Course::Conflict { instructions: Some(instructions), .. }
+                if now.as_ref().is_some_and(|now| self.is_as_decided(item, now)) =>
             {
                 instructions
             }
+            // What was decided was decided about that version.
+            Course::ChangedBack { instructions, .. } if unmoved => instructions,
             Course::Failed(failure) => return Ok(Some(Sent::Left(Left::failed(failure)))),
             _ => return Ok(undecided("LaunchDarkly's flag was changed while this was going on")),
         };
         let Some(now) = now else { return Ok(undecided("LaunchDarkly has no such flag any more")) };
-        match request(self.item, &instructions, &now) {
+        match request(item, &instructions, &now) {
             Ok(request) => {
-                self.request = request;
-                self.instructions = instructions;
-                self.now = now;
+                *self = Self { now, told, request };
                 Ok(None)
             }
             Err(left) => Ok(Some(Sent::Left(left))),
@@ -166,29 +198,27 @@ impl<'s> Sending<'s> {
     }
 
     /// Whether LaunchDarkly's flag is, in what the override touches, the one that was decided upon.
-    fn is_as_decided(&self, now: &RemoteFlag) -> bool {
+    fn is_as_decided(&self, item: &Item, now: &RemoteFlag) -> bool {
         let differs = now.configuration.differs(&self.now.configuration);
-        let mut touched = self.item.matter.override_.instructions.iter().map(Instruction::aspect);
+        let mut touched = item.matter.override_.instructions.iter().map(Instruction::aspect);
         !differs.contains(&Aspect::Variations) && !touched.any(|aspect| differs.contains(&aspect))
     }
 
     /// Has LaunchDarkly validate it without doing it.
-    pub async fn validate(&self, client: &Client, options: PatchOptions) -> Result<(), ApiError> {
-        let (environment, flag) = &self.item.matter.subject;
+    pub async fn validate(&self, item: &Item, client: &Client, options: PatchOptions) -> Result<(), ApiError> {
+        let (environment, flag) = &item.matter.subject;
         client.patch(environment, flag, &self.request, PatchOptions { dry_run: true, ..options }).await.map(drop)
     }
 
     /// Finds the approval request for this override, or makes one.
-    pub async fn request_approval(&self, client: &Client) -> Result<Approval, ApiError> {
-        if let Some(open) = remote::open_approval(client, &self.item.matter).await? {
+    pub async fn request_approval(&self, item: &Item, client: &Client) -> Result<Approval, ApiError> {
+        if let Some(open) = remote::open_approval(client, &item.matter).await? {
             return Ok(open);
         }
-        let (environment, flag) = &self.item.matter.subject;
+        let (environment, flag) = &item.matter.subject;
         match client.request_approval(environment, flag, &self.request, &self.request.comment).await {
             // It may have been made all the same: there must not be two.
-            Err(error) if error.may_have_happened() => {
-                remote::open_approval(client, &self.item.matter).await?.ok_or(error)
-            }
+            Err(error) if error.may_have_happened() => remote::open_approval(client, &item.matter).await?.ok_or(error),
             answered => answered,
         }
     }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::change::id::Actor;
+use crate::change::id::ChangeId;
+use crate::change::merge;
 use crate::change::merge::Standing;
+use crate::change::override_::EndedMark;
 use crate::change::override_::Ending;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
@@ -17,6 +20,7 @@ use crate::change::recorded::Write;
 use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
+use crate::change::seen::is_strangers;
 use crate::change::seen::shows;
 use crate::change::settle;
 use crate::change::settle::Answer;
@@ -33,9 +37,7 @@ use crate::commands::survey;
 use crate::commands::survey::Stores;
 use crate::commands::writing;
 use crate::error::Failure;
-use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
-use crate::store::FlagReading;
 use crate::store::WriteOutcome;
 
 /// What an override's stores are to be told.
@@ -64,8 +66,10 @@ pub enum Came {
     Settled,
     /// The override stays there until LaunchDarkly's own data path shows it.
     Held,
-    /// The override there has had more edits than were sent, and stays owed.
+    /// The override there is another one than was sent, or has had more edits, and stays owed.
     Newer,
+    /// The override ended there while this was going on: how, and by whom.
+    Ended(String),
     /// LaunchDarkly's record is back.
     PutBack,
     /// It says there that an approval is waited for.
@@ -81,7 +85,7 @@ pub enum Came {
 impl Came {
     /// Whether the target has what it should have.
     pub fn is_well(&self) -> bool {
-        !matches!(self, Came::Not(_) | Came::Silent)
+        !matches!(self, Came::Not(_) | Came::Silent | Came::Ended(_))
     }
 }
 
@@ -103,6 +107,8 @@ struct Job {
     telling: usize,
     target: Target,
     seen: Seen,
+    /// The mark that stands there where the override was gone when it was read again.
+    ended: Option<EndedMark>,
     attempt: usize,
 }
 
@@ -118,6 +124,7 @@ pub async fn tell(stores: &Stores, files: &mut Files<'_>, actor: &Actor, telling
             telling: place,
             target: target.clone(),
             seen: seen.clone(),
+            ended: None,
             attempt: 0,
         };
         jobs.extend(telling.matter.seen.iter().map(job));
@@ -177,8 +184,8 @@ async fn round(
             Some(WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged)
                 if job.attempt + 1 < writing::ATTEMPTS_MAX =>
             {
-                match read_again(stores, telling, &job).await {
-                    Ok(seen) => again.push(Job { seen, attempt: job.attempt + 1, ..job }),
+                match read_again(stores, telling, &job.target).await {
+                    Ok((seen, ended)) => again.push(Job { seen, ended, attempt: job.attempt + 1, ..job }),
                     Err(why) => came_to(told, &job, Came::Not(why)),
                 }
             }
@@ -198,15 +205,29 @@ fn came_to(told: &mut [Told], job: &Job, came: Came) {
     }
 }
 
-async fn read_again(stores: &Stores, telling: &Telling<'_>, job: &Job) -> Result<Seen, String> {
-    read(stores, &job.target, &telling.matter.subject.1).await
+/// What a target holds now and, where the override is gone there, the mark that it left.
+async fn read_again(
+    stores: &Stores,
+    telling: &Telling<'_>,
+    target: &Target,
+) -> Result<(Seen, Option<EndedMark>), String> {
+    let (environment, flag) = &telling.matter.subject;
+    let seen = survey::look_now(stores, target, environment, flag).await.map_err(|error| error.to_string())?;
+    if seen.override_.is_some() {
+        return Ok((seen, None));
+    }
+    let changes = telling.sent.changes.iter().copied().collect();
+    let mut marks = survey::marks(stores, &[target], &changes).await.into_iter().next().unwrap_or_default();
+    let marks = marks.remove(flag).unwrap_or_default();
+    Ok((seen, merge::ended_by(telling.sent, marks.iter()).cloned()))
 }
 
 /// An override that was replayed a moment ago, with what these targets hold now.
 pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matter {
+    let (environment, flag) = &done.subject;
     let mut seen = Vec::new();
     for target in targets {
-        if let Ok(found) = read(stores, target, &done.subject.1).await {
+        if let Ok(found) = survey::look_now(stores, target, environment, flag).await {
             seen.push(((*target).clone(), found));
         }
     }
@@ -219,26 +240,47 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
         seen,
         standing: Standing::InForce(Box::new(done.override_.clone())),
         silent: Vec::new(),
+        requests: Vec::new(),
+        conflict: None,
     }
 }
 
-async fn read(stores: &Stores, target: &Target, flag: &FlagKey) -> Result<Seen, String> {
-    let Some(store) = survey::store_of(stores, target) else { return Err("is no store of this run".to_owned()) };
-    let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await.map_err(|error| error.to_string())?;
-    let FlagReading { record, override_, .. } = reading.flags.get(flag).cloned().unwrap_or_default();
-    let (override_text, override_) = match override_ {
-        Some(stored) => (Some(stored.text), Some(stored.parsed)),
-        None => (None, None),
+/// Whether anything is to be written for `telling`, by what was read.
+pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor) -> bool {
+    let shown = shown_elsewhere(telling);
+    let job = |(target, seen): &(Target, Seen)| Job {
+        telling: 0,
+        target: target.clone(),
+        seen: seen.clone(),
+        ended: None,
+        attempt: 0,
     };
-    Ok(Seen { copy: Copy::of(record.as_deref()), own_keys: reading.own_keys, override_text, override_ })
+    telling.matter.seen.iter().any(|found| decided(telling, actor, &job(found), shown.as_ref()).1.is_some())
+}
+
+/// Whether an override in a target is none that was decided about. One that came after what was read at first: it may
+/// only go on from what LaunchDarkly has, if it has a history in common with that. And one that lost to what was sent:
+/// it gives way to what LaunchDarkly has, and is in force again where that is over.
+fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
+    let goes_on = own.changes.iter().any(|change| telling.sent.changes.contains(change));
+    match telling.word {
+        Word::Has { .. } => {
+            let known = telling.matter.seen.iter().filter_map(|(_, seen)| seen.own()?.change());
+            !goes_on && is_strangers(own, &known.collect::<Vec<ChangeId>>())
+        }
+        Word::Over(_) | Word::Awaits { .. } => is_strangers(own, &telling.sent.changes),
+    }
 }
 
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
-    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
-        let record = seen.copy.readable()?;
-        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
+    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| match &seen.copy {
+        // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
+        Copy::Readable(record) if seen.own_keys && !is_ours(record, seen.own().into_iter().chain([telling.sent])) => {
+            Some(record.clone())
+        }
+        _ => None,
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));
@@ -250,6 +292,9 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
     let (target, seen) = (&job.target, &job.seen);
     let Some(change) = telling.sent.change() else { return (Came::Not("it names no change".to_owned()), None) };
     let by = By { change, actor: actor.clone(), at: Timestamp::now() };
+    if seen.own().is_some_and(|own| is_anothers(own, telling)) {
+        return (Came::Newer, None);
+    }
     match &telling.word {
         Word::Has { version, .. } => {
             let answer = Answer { sent: telling.sent, version: *version, shown };
@@ -258,7 +303,8 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),
                 Ok(Settling::HeldAlready) => (Came::Held, None),
                 Ok(Settling::Newer(write)) => (Came::Newer, Some(*write)),
-                Ok(Settling::NothingThere) => (Came::Nothing, None),
+                Ok(Settling::OfItsOwn) => (Came::Newer, None),
+                Ok(Settling::NothingThere) => (gone(job.ended.as_ref()), None),
                 Ok(Settling::OverrideUnreadable(why)) => (Came::Not(why), None),
                 Err(error) => (Came::Not(error.to_string()), None),
             }
@@ -279,13 +325,20 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
     }
 }
 
+/// What it means that nothing of the override is in a target any more.
+fn gone(mark: Option<&EndedMark>) -> Came {
+    match mark {
+        None => Came::Nothing,
+        Some(mark) if mark.ending == Ending::Settled => Came::Settled,
+        Some(mark) => Came::Ended(format!("{} by {} meanwhile", mark.ending, mark.actor.user)),
+    }
+}
+
 fn awaits(telling: &Telling<'_>, seen: &Seen, target: &Target, request: &str) -> (Came, Option<Write>) {
     let state = OverrideState::AwaitingApproval { request: request.to_owned() };
     match seen.own() {
         None => (Came::Nothing, None),
-        Some(own) if own.revision != telling.sent.revision || own.change() != telling.sent.change() => {
-            (Came::Nothing, None)
-        }
+        Some(own) if own.revision != telling.sent.revision => (Came::Newer, None),
         Some(own) if own.state == state => (Came::Awaits, None),
         Some(own) => {
             let write = Write {

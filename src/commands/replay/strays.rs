@@ -4,15 +4,19 @@
 use std::collections::BTreeMap;
 
 use crate::change::event::Happened;
+use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::replay::Arguments;
 use crate::commands::replay::OnConflict;
 use crate::commands::replay::files::Files;
 use crate::commands::replay::outcome::StrayDone;
 use crate::commands::replay::outcome::StrayOutcome;
+use crate::commands::replay::outcome::Way;
 use crate::commands::replay::owed::Astray;
 use crate::commands::replay::owed::Stray;
 use crate::commands::replay::owed::Subject;
+use crate::commands::replay::owed::UndoneSince;
+use crate::commands::replay::remote;
 use crate::commands::replay::words;
 use crate::error::Failure;
 use crate::launchdarkly::Client;
@@ -22,6 +26,7 @@ use crate::playback::Syncing;
 use crate::ui::harmless::harmless;
 use crate::ui::prompt::Choice;
 use crate::ui::time;
+use crate::ui::words::list;
 
 /// How far before a change the audit log is looked at, for clocks that differ.
 const AUDIT_BEFORE_MS: i64 = 60 * 60 * 1000;
@@ -30,7 +35,17 @@ const CHOICES: [Choice; 2] = [Choice { letter: 'g', word: "give up" }, Choice { 
 
 /// Whether LaunchDarkly has to be asked.
 pub fn need_launchdarkly(strays: &[Stray]) -> bool {
-    strays.iter().any(|stray| matches!(stray.why, Astray::Unexplained | Astray::Hidden(_)))
+    strays.iter().any(|stray| !is_settled(&stray.why))
+}
+
+/// Whether stores and playback tell what became of it.
+fn is_settled(why: &Astray) -> bool {
+    match why {
+        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere => true,
+        Astray::Hidden(_) | Astray::Unreadable(_) | Astray::Stands(_) | Astray::Unexplained | Astray::PutAside(_) => {
+            false
+        }
+    }
 }
 
 /// Finds out about each of them.
@@ -41,18 +56,21 @@ pub async fn find_out(
     context: &Context<'_>,
 ) -> Vec<StrayDone> {
     let mut logs: BTreeMap<Subject, Result<AuditLog, Failure>> = BTreeMap::new();
+    // Nobody waits for LaunchDarkly again and again, once for each edit.
+    let mut client = client;
     let oldest = oldest(&strays);
     let mut done = Vec::with_capacity(strays.len());
     for stray in strays {
         let change = stray.part.0;
-        let outcome = match stray.why {
-            Astray::Ended(mark) => StrayOutcome::Ended(mark),
-            Astray::Replayed { version } => StrayOutcome::Replayed { version },
+        let outcome = match &stray.why {
+            Astray::Ended(mark) => StrayOutcome::Ended(mark.clone()),
+            Astray::Replayed { version } => StrayOutcome::Replayed { version: *version },
             Astray::Nowhere => StrayOutcome::Nowhere,
-            Astray::Hidden(_) | Astray::Unexplained => {
-                if let (Some(client), false) = (client, logs.contains_key(&stray.subject)) {
+            _ => {
+                if let (Some(asked), false) = (client, logs.contains_key(&stray.subject)) {
                     let after = oldest.get(&stray.subject).copied().unwrap_or_default();
-                    let log = client.audit(&stray.subject.0, &stray.subject.1, after).await;
+                    let log = asked.audit(&stray.subject.0, &stray.subject.1, after).await;
+                    client = client.filter(|_| !log.as_ref().is_err_and(remote::stops_everything));
                     logs.insert(stray.subject.clone(), log.map_err(Failure::from));
                 }
                 let log = logs.get(&stray.subject);
@@ -80,24 +98,47 @@ fn oldest(strays: &[Stray]) -> BTreeMap<Subject, i64> {
 }
 
 fn undecided(stray: &Stray, log: Option<&Result<AuditLog, Failure>>) -> StrayOutcome {
-    if let Astray::Hidden(targets) = &stray.why {
-        let targets: Vec<String> = targets.iter().map(|target| target.store.clone()).collect();
-        let why = format!("its override may be in {}, which did not answer", crate::ui::words::list(&targets));
-        return StrayOutcome::Undecided { why, unreachable: true };
-    }
-    let log = match log {
+    let stores = |targets: &[Target]| {
+        let labels: Vec<String> = targets.iter().map(|target| target.store.clone()).collect();
+        list(&labels)
+    };
+    let of_the_log = match log {
         Some(Ok(log)) if log.complete => "LaunchDarkly's audit log does not name it",
         Some(Ok(_)) => "the part of LaunchDarkly's audit log that can be read does not name it",
         Some(Err(_)) => "LaunchDarkly's audit log could not be read",
         None => "LaunchDarkly was not asked",
     };
-    let why = format!("its override is gone from the stores, there is no mark of how it ended, and {log}; not sent");
-    StrayOutcome::Undecided { why, unreachable: false }
+    let (why, way) = match &stray.why {
+        Astray::Hidden(targets) => {
+            (format!("its override may be in {}, which did not answer", stores(targets)), Way::Again)
+        }
+        Astray::Unreadable(targets) => {
+            (format!("the override in {} cannot be read, and may be this one", stores(targets)), Way::Look)
+        }
+        Astray::Stands(targets) => (
+            format!("its override is gone, but not what it wrote to {}, and {of_the_log}; not sent", stores(targets)),
+            Way::Undo,
+        ),
+        Astray::PutAside(targets) => (
+            format!(
+                "another override, made on another side of a broken network, takes its place; {} still has it; not sent",
+                stores(targets)
+            ),
+            Way::GiveUp,
+        ),
+        _ => (
+            format!(
+                "its override is gone from the stores, there is no mark of how it ended, and {of_the_log}; not sent"
+            ),
+            Way::GiveUp,
+        ),
+    };
+    StrayOutcome::Undecided { why, way }
 }
 
 async fn ask(done: &mut [StrayDone], arguments: &Arguments, context: &Context<'_>) {
     for stray in done {
-        let StrayOutcome::Undecided { why, unreachable: false } = &stray.outcome else { continue };
+        let StrayOutcome::Undecided { why, way: Way::GiveUp } = &stray.outcome else { continue };
         let given_up = match arguments.on_conflict {
             OnConflict::Launchdarkly => true,
             OnConflict::Ask if !arguments.dry_run && context.prompter.can_ask() => {
@@ -110,6 +151,20 @@ async fn ask(done: &mut [StrayDone], arguments: &Arguments, context: &Context<'_
             stray.outcome = StrayOutcome::GivenUp;
         }
     }
+}
+
+/// Undos that turn out to be finished: noted in their files, so that nobody goes on looking for them. What cannot be noted
+/// is found out again.
+pub fn note_undone(undone: Vec<UndoneSince>, loaded: &Loaded, files: &mut Files<'_>) -> Vec<StrayDone> {
+    let one = |UndoneSince { subject, part, targets }| {
+        for target in &targets {
+            let target: &Target = target;
+            let what = Happened::Settled { target: Some(target.clone()), version: None };
+            let _ = files.note_one(loaded, part, what, Syncing::Later);
+        }
+        StrayDone { subject, change: part.0, outcome: StrayOutcome::Undone(targets) }
+    };
+    undone.into_iter().map(one).collect()
 }
 
 /// Notes in the playback what was found out, so that nobody is asked again.
@@ -144,6 +199,9 @@ fn event(stray: &StrayDone) -> Option<Happened> {
         StrayOutcome::GivenUp => {
             Some(Happened::Abandoned { why: "its override was gone, and nobody knew more".to_owned() })
         }
-        StrayOutcome::Replayed { .. } | StrayOutcome::Nowhere | StrayOutcome::Undecided { .. } => None,
+        StrayOutcome::Replayed { .. }
+        | StrayOutcome::Nowhere
+        | StrayOutcome::Undone(_)
+        | StrayOutcome::Undecided { .. } => None,
     }
 }

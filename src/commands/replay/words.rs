@@ -33,7 +33,8 @@ pub fn command(item: &Item, options: &str) -> String {
 
 /// As [`command`].
 pub fn command_for((environment, flag): &Subject, options: &str) -> String {
-    format!("rc replay -p {} -e {} -f {flag} {options}", environment.project, environment.key)
+    let gap = if options.is_empty() { "" } else { " " };
+    format!("rc replay -p {} -e {} -f {flag}{gap}{options}", environment.project, environment.key)
 }
 
 /// The name of a flag, with its environment where there are several.
@@ -93,6 +94,9 @@ fn line(item: &Item) -> (String, String, String) {
             (now, format!("-> {wish}"), what)
         }
         Course::Already { .. } => (now, format!("= {wish}"), "already so".to_owned()),
+        Course::Had { since, .. } => {
+            (now, format!("/ {wish}"), format!("LaunchDarkly has had it; since then: {}", entry_in_words(since)))
+        }
         Course::Nothing => (now, format!("= {wish}"), "changed and changed back here: nothing to send".to_owned()),
         Course::Conflict { .. } => (now, format!("/ {wish}"), owed("CONFLICT")),
         Course::ChangedBack { base_version, .. } => {
@@ -106,7 +110,9 @@ fn line(item: &Item) -> (String, String, String) {
             let left = super::decide::waits(item.approval.as_ref());
             (now, format!("-> {wish}"), format!("{} {}", owed(&left.why), left.next.unwrap_or_default()))
         }
-        Course::Failed(failure) => (now, format!("-> {wish}"), format!("{}: {}", owed("CANNOT TELL"), failure.message)),
+        Course::Failed(failure) => {
+            (now, format!("-> {wish}"), format!("{}: {}", owed("CANNOT TELL"), harmless(&failure.message)))
+        }
     }
 }
 
@@ -154,7 +160,7 @@ pub fn conflict(item: &Item) -> String {
 /// Who changed it in LaunchDarkly, if the audit log says so.
 fn by(item: &Item) -> String {
     let Some(audit) = &item.audit else { return "; the audit log could not be read".to_owned() };
-    let newest = audit.entries.iter().find(|entry| plan::touches(entry, &item.matter.override_));
+    let newest = item.told.since.as_ref();
     newest.or(audit.entries.first()).map(|entry| format!(", {}", entry_in_words(entry))).unwrap_or_default()
 }
 

@@ -30,6 +30,8 @@ use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
 use crate::change::seen::Seen;
+use crate::change::state;
+use crate::change::state::EditStanding;
 use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
@@ -388,6 +390,14 @@ pub fn override_of<'o>(situation: &'o Situation<'_>) -> Option<&'o Override> {
         Standing::InForce(merged) => Some(merged),
         Standing::Ended(_) | Standing::None => left_over(),
     }
+}
+
+/// Whether a replay of one of the changes was cut off between its patch and LaunchDarkly's answer: LaunchDarkly may have it.
+pub fn was_perhaps_sent(situation: &Situation<'_>) -> bool {
+    situation.filed.iter().any(|filed| {
+        let folded = state::fold(&filed.file.intent.change, &overview::targets_of(filed.file), &filed.file.events);
+        folded.edits.get(filed.edit).is_some_and(|edit| matches!(edit.standing, EditStanding::Attempted { .. }))
+    })
 }
 
 /// Whether an approval was asked for: it stays open in LaunchDarkly, and people are told.

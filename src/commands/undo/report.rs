@@ -16,6 +16,7 @@ use crate::commands::undo::override_of;
 use crate::commands::undo::putting_back::Done;
 use crate::commands::undo::putting_back::Outcome;
 use crate::commands::undo::putting_back::TargetResult;
+use crate::commands::undo::was_perhaps_sent;
 use crate::error;
 use crate::error::ExitCode;
 use crate::error::Failure;
@@ -159,6 +160,10 @@ impl Report<'_> {
             lines.push(table.to_string());
             if override_of(one.situation).is_some_and(awaits_approval) {
                 lines.push("  Its approval request is still open in LaunchDarkly: decline it there.".to_owned());
+            }
+            if was_perhaps_sent(one.situation) {
+                let told = "  A replay of it was cut off: LaunchDarkly may have it, and bring it back. Look: rc verify";
+                lines.push(paint(NOTICE, told));
             }
         }
         lines.extend(self.verdict(wanted, done));

@@ -12,12 +12,17 @@ use jiff::Timestamp;
 use crate::change::override_::Override;
 use crate::change::seen::Copy;
 use crate::change::seen::Seen;
+use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
 use crate::commands::replay;
+use crate::commands::replay::owed;
+use crate::commands::replay::owed::Astray;
+use crate::commands::replay::owed::Owed;
+use crate::commands::replay::owed::Subject;
 use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::targets::Chosen;
@@ -31,6 +36,7 @@ use crate::launchdarkly::Client;
 use crate::launchdarkly::pacing::Patience;
 use crate::playback::Loaded;
 use crate::relay::client::RelayClient;
+use crate::ui::words::list;
 
 /// How far back a replayed change is looked at.
 const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -82,10 +88,10 @@ pub struct Facts {
     pub environment: Environment,
     /// Which flag.
     pub flag: FlagKey,
-    /// The override that is in force or replayed.
+    /// The override that is in force or replayed; made from the playback where our own keys are forbidden.
     pub override_: Option<Override>,
-    /// Whether the playback has a change of it that is not over although there is no override.
-    pub open_change: bool,
+    /// What is not over, though it is part of no override: in words.
+    pub open: Vec<String>,
     /// LaunchDarkly's REST API.
     pub launchdarkly: Voice,
     /// The stores, by label (and prefix, for copies of a payload filter), which need not have the flag where it is such
@@ -103,9 +109,10 @@ pub async fn gather(
     loaded: &Loaded,
     scope: &Scope,
 ) -> (Vec<Facts>, Option<Failure>) {
+    let owed = owed::owed(views);
     let mut all = Vec::new();
     for view in views {
-        all.extend(of_environment(context, surroundings, view, loaded, scope).await);
+        all.extend(of_environment(context, surroundings, view, loaded, scope, &owed).await);
     }
     if all.is_empty() {
         return (all, None);
@@ -117,17 +124,27 @@ pub async fn gather(
     (all, silence)
 }
 
+/// Asks it about each flag, and gives why it did not answer about one, or about any more.
 async fn ask_launchdarkly(client: &Client, all: &mut [Facts]) -> Option<Failure> {
+    let mut silence = None;
     for facts in all {
         facts.launchdarkly = match client.flag(&facts.environment, &facts.flag).await {
             Ok(flag) if flag.archived => Voice::Nothing,
             Ok(flag) => Voice::Says { configuration: Box::new(flag.configuration), version: flag.version },
             Err(ApiError::NotFound { .. }) => Voice::Nothing,
-            // The next flag would fare no better.
-            Err(error) => return Some(error.into()),
+            Err(error) => {
+                let next_fares_no_better =
+                    error.is_outage() || matches!(error, ApiError::Unauthorized { .. } | ApiError::RateLimited { .. });
+                let told = error.to_string();
+                silence = silence.or(Some(error.into()));
+                if next_fares_no_better {
+                    break;
+                }
+                Voice::Silent(told)
+            }
         };
     }
-    None
+    silence
 }
 
 /// The flags of changes that were replayed lately.
@@ -146,6 +163,7 @@ async fn of_environment(
     view: &EnvironmentView<'_>,
     loaded: &Loaded,
     scope: &Scope,
+    owed: &Owed,
 ) -> Vec<Facts> {
     let Ok(targets) = &view.targets else { return Vec::new() };
     let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
@@ -153,10 +171,12 @@ async fn of_environment(
         view.silent().map(|(chosen, error)| (chosen.clone(), error.to_string())).collect();
     let mut all: BTreeMap<FlagKey, Facts> = BTreeMap::new();
     for situation in &view.situations {
-        let override_ = situation.standing.in_force().cloned();
-        let open_change = override_.is_none() && !situation.filed.is_empty();
+        let subject = (view.environment.clone(), situation.flag.clone());
+        let mut matters = owed.owed.iter().chain(&owed.replayed);
+        let override_ = matters.find(|matter| matter.subject == subject).map(|matter| matter.override_.clone());
+        let open = open(owed, &subject);
         let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
-        all.insert(situation.flag.clone(), Facts { override_, open_change, ..facts });
+        all.insert(situation.flag.clone(), Facts { override_, open, ..facts });
     }
     let more: Vec<FlagKey> =
         recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
@@ -180,11 +200,36 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
         environment: environment.clone(),
         flag: flag.clone(),
         override_: None,
-        open_change: false,
+        open: Vec::new(),
         launchdarkly: Voice::Silent("it was not asked".to_owned()),
         stores: told.chain(silent).collect(),
         relays: Vec::new(),
     }
+}
+
+/// What is not over, and part of no override that is in force.
+fn open(owed: &Owed, subject: &Subject) -> Vec<String> {
+    let strays = owed.strays.iter().filter(|stray| stray.subject == *subject);
+    let strays =
+        strays.filter_map(|stray| Some(format!("change {}: {}", stray.part.0.short(), stray_in_words(&stray.why)?)));
+    let left = owed.leftovers.iter().filter(|(matter, _)| matter.subject == *subject).map(|(matter, mark)| {
+        let stores: Vec<String> = matter.seen.iter().map(|(target, _)| target.store.clone()).collect();
+        format!("{} by {}, and not yet in {}", mark.ending, mark.actor.user, list(&stores))
+    });
+    strays.chain(left).collect()
+}
+
+/// What is not over about an edit; `None` where stores or playback tell how it ended, or that it never began.
+fn stray_in_words(why: &Astray) -> Option<String> {
+    let stores = |targets: &[Target]| list(&targets.iter().map(|target| target.store.clone()).collect::<Vec<_>>());
+    Some(match why {
+        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere => return None,
+        Astray::Hidden(targets) => format!("its override may be in {}, which did not answer", stores(targets)),
+        Astray::Unreadable(targets) => format!("the override in {} cannot be read", stores(targets)),
+        Astray::Stands(targets) => format!("its override is gone, what it wrote stands in {}", stores(targets)),
+        Astray::PutAside(targets) => format!("lost to another override, and is still in {}", stores(targets)),
+        Astray::Unexplained => "is not over, and its override is gone".to_owned(),
+    })
 }
 
 /// A store's label, with the prefix where it is a copy of a payload filter.

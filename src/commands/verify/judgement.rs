@@ -44,19 +44,25 @@ pub fn judge(facts: &Facts) -> Judged {
     if let Some(override_) = owed {
         let touched = override_.instructions.iter().map(Instruction::aspect);
         let shown = if aspects.is_empty() { touched.collect() } else { aspects };
-        let mut told = told(facts, &shown);
+        let mut told = with_open(facts, told(facts, &shown));
         if matches!(override_.state, OverrideState::AwaitingApproval { .. }) {
             told.push_str("; approval pending");
         }
         return Judged { judgement: Judgement::Owed, told };
     }
-    if facts.open_change {
-        let told = "a change in the playback is not over, and its override is gone".to_owned();
-        return Judged { judgement: Judgement::Owed, told };
+    if !facts.open.is_empty() {
+        let told = if aspects.is_empty() { String::new() } else { told(facts, &aspects) };
+        return Judged { judgement: Judgement::Owed, told: with_open(facts, told) };
     }
     let broken = broken(facts, &voices);
     if !aspects.is_empty() || broken {
-        let behind = if is_behind(facts) { "; the stores are behind: LaunchDarkly's stream brings it" } else { "" };
+        let behind = if is_behind(facts) {
+            "; the stores are behind: LaunchDarkly's stream brings it"
+        } else if is_overruled(facts) {
+            "; LaunchDarkly has had the override, and says otherwise since: rc replay ends it when the stream shows that"
+        } else {
+            ""
+        };
         return Judged { judgement: Judgement::Differs, told: format!("{}{behind}", told(facts, &aspects)) };
     }
     let silent = voices.iter().filter(|(_, voice)| matches!(voice, Voice::Silent(_))).count();
@@ -66,6 +72,12 @@ pub fn judge(facts: &Facts) -> Judged {
         (1, true) => Judged { judgement: Judgement::Unasked, told: String::new() },
         _ => Judged { judgement: Judgement::NotKnown, told: told(facts, &aspects) },
     }
+}
+
+/// What everybody says, and what else is not over.
+fn with_open(facts: &Facts, told: String) -> String {
+    let open = facts.open.iter().map(|open| harmless(open).into_owned());
+    std::iter::once(told).filter(|told| !told.is_empty()).chain(open).collect::<Vec<_>>().join("; ")
 }
 
 fn is_owed(override_: &Override) -> bool {
@@ -132,6 +144,16 @@ fn is_behind(facts: &Facts) -> bool {
         _ => false,
     };
     facts.override_.is_none() && !facts.stores.is_empty() && facts.stores.iter().all(|(_, voice, _)| older(voice))
+}
+
+/// Whether LaunchDarkly, which has had the override, says otherwise by now.
+fn is_overruled(facts: &Facts) -> bool {
+    let (Some(override_), Voice::Says { configuration, version }) = (&facts.override_, &facts.launchdarkly) else {
+        return false;
+    };
+    let OverrideState::Replayed { version: had } = override_.state else { return false };
+    let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
+    *version > had && wish(override_).is_some_and(|wish| !configuration.differs(&wish).is_disjoint(&touched))
 }
 
 /// `LaunchDarkly on v5; off v6 in eu-1 us-1, on v5 in ap-1`.

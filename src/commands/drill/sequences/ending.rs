@@ -10,8 +10,10 @@ use super::judge::accounts;
 use super::judge::accounts::Accounts;
 use super::judge::accounts::Report;
 use super::judge::claims::difference;
+use super::judge::edition::Edition;
 use super::play::Ended;
 use super::play::Play;
+use super::steps::Deed;
 use super::steps::Event;
 use super::steps::FLAGS;
 use super::steps::OnConflict;
@@ -40,6 +42,10 @@ impl Play {
         self.told.part("what is still owed is given up");
         self.rounds(story, OnConflict::LaunchDarkly).await?;
         self.undo_what_is_owed().await?;
+        // What LaunchDarkly has had ends when LaunchDarkly's own data path shows that: its next version, and a put.
+        for flag in 0..story.cast.flags {
+            self.event(&Event::Colleague { flag, deed: Deed::Describe }).await?;
+        }
         for relay in 0..story.cast.relays.len() {
             self.event(&Event::RelayRestarted(relay)).await?;
         }
@@ -151,7 +157,8 @@ impl Play {
 
     async fn undo_what_is_owed(&mut self) -> Result<(), Ended> {
         for (flag, of) in FLAGS.iter().enumerate() {
-            let is_owed = self.contents.iter().any(|content| content.overrides.contains_key(of.key));
+            let texts = self.contents.iter().filter_map(|content| content.overrides.get(of.key));
+            let is_owed = texts.filter_map(|text| Edition::parse(text).ok()).any(|edition| edition.is_owed());
             if is_owed {
                 let verb = Verb::Undo { flag, yes: true };
                 self.command(&Typed { who: 0, verb, meanwhile: Vec::new() }).await?;

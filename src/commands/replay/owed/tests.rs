@@ -139,14 +139,93 @@ fn where_our_keys_are_forbidden_the_playback_is_all_there_is() {
     assert_eq!(matter.override_.revision, 1);
     assert_eq!(matter.override_.base, sample::flag(42, true, 1, 0));
     assert_eq!(matter.override_.in_force().unwrap(), sample::flag(43, false, 1, 0));
+    // Another store has the mark of its end.
+    let seen = Seen { own_keys: false, ..sample::seen(Some(&sample::flag(43, false, 1, 0)), None) };
+    let mark = (sample::change(1), sample::mark(Ending::Settled, 1));
+    let owed = taken(seen, vec![mark.clone()], &[file(sample::change(1), vec![written(false)])], &[]);
+    assert_eq!(why(&owed), [Astray::Ended(mark.1)]);
+}
+
+/// LaunchDarkly's record had changed between reading and writing: what was met the second time is what it was made of.
+#[test]
+fn only_the_playback_knows_what_was_met_when_it_was_read_again() {
+    let (met, made) = (sample::flag(50, true, 2, 0), sample::flag(51, false, 2, 0));
+    let target = sample::target("a");
+    let again = Happened::ReRead { target, before: Some(met.clone()), after: Some(made.clone()) };
+    let asked = Happened::AwaitingApproval { request: "6712".to_owned(), link: None };
+    let seen = Seen { own_keys: false, ..sample::seen(Some(&made), None) };
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![again, written(false), asked])], &[]);
+    let [matter] = &owed.owed[..] else { panic!("{owed:?}") };
+    assert_eq!((&matter.override_.base, matter.override_.revision), (&met, 1));
+    assert_eq!(matter.override_.state, OverrideState::AwaitingApproval { request: "6712".to_owned() });
+    assert_eq!(matter.seen[0].1.own().unwrap().in_force().unwrap(), made);
+}
+
+/// A damaged override, or one of a newer program, may be the very one: nobody can say that it is gone.
+#[test]
+fn an_override_that_cannot_be_read_is_not_gone() {
+    let mut seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), None);
+    seen.override_ = Some(Err("nonsense".to_owned()));
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![written(true)])], &[]);
+    assert_eq!(why(&owed), [Astray::Unreadable(vec![sample::target("a")])]);
 }
 
 #[test]
-fn a_damaged_override_is_told() {
-    let mut seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), None);
-    seen.override_ = Some(Err("nonsense".to_owned()));
-    let owed = taken(seen, Vec::new(), &[], &[]);
-    assert_eq!(owed.unreadable.len(), 1);
+fn an_edit_whose_record_still_stands_is_not_over() {
+    let seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), None);
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![written(true)])], &[]);
+    assert_eq!(why(&owed), [Astray::Stands(vec![sample::target("a")])]);
+}
+
+/// Two operators on two sides of a broken network.
+#[test]
+fn an_edit_that_lost_is_told_from_one_that_is_gone() {
+    let (on, off) = (sample::flag(42, true, 1, 0), [Instruction::TurnFlagOff]);
+    let winner = sample::override_of(&on, &off, sample::change(2));
+    let files = [file(sample::change(1), vec![written(true)])];
+    let loser = sample::override_of(&on, &off, sample::change(1));
+    let seen = [(sample::target("a"), loser), (sample::target("b"), winner)]
+        .map(|(target, own)| (target, sample::seen(Some(&sample::flag(43, false, 1, 0)), Some(&own))));
+    let said: Vec<_> = seen.iter().map(|(target, seen)| (target.clone(), seen.own().cloned(), Vec::new())).collect();
+    let situation = Situation {
+        flag: "checkout".parse().unwrap(),
+        standing: merge::merged(&said),
+        said,
+        seen: seen.map(|(target, seen)| (Chosen { target, is_filter_copy: false }, seen)).into(),
+        filed: files.iter().map(|file| FiledEdit { file, edit: 0 }).collect(),
+    };
+    let mut owed = Owed::default();
+    let folds = files.iter().map(|file| (file.change(), fold(file))).collect();
+    take(&mut owed, &"shop/production".parse().unwrap(), &situation, &[], &folds);
+    assert_eq!(owed.owed[0].override_.changes, [sample::change(2)]);
+    assert_eq!(owed.strays[0].why, Astray::PutAside(vec![sample::target("a")]));
+}
+
+/// An undo that one store had refused, and that somebody else has finished.
+#[test]
+fn an_undo_that_has_nothing_left_to_do_is_finished() {
+    let refused = Happened::Refused { target: sample::target("a"), why: "no answer".to_owned() };
+    let mut undo = file(sample::change(2), vec![refused]);
+    undo.intent.change.kind = ChangeKind::Undo;
+    let on = sample::flag(42, true, 1, 0);
+    let mark = sample::mark(Ending::Undone, 1);
+    let owed = taken(sample::seen(Some(&on), None), vec![(sample::change(1), mark.clone())], &[undo.clone()], &[]);
+    assert_eq!(owed.undone[0].targets, [sample::target("a")]);
+    let still = sample::seen(Some(&sample::flag(43, false, 1, 0)), Some(&in_force()));
+    let owed = taken(still, vec![(sample::change(1), mark)], &[undo], &[]);
+    assert!(owed.undone.is_empty());
+    assert_eq!(owed.leftovers[0].0.parts, [(sample::change(2), 0)], "the undo's own file tells of the rest");
+}
+
+#[test]
+fn an_adopted_change_is_part_of_what_it_was_adopted_for() {
+    let override_ = in_force();
+    let mut adopted = file(sample::change(9), vec![]);
+    adopted.intent.change.kind = ChangeKind::Adopted;
+    let part = |file: &LoadedFile| is_part(&FiledEdit { file, edit: 0 }, &override_);
+    assert!(part(&adopted));
+    adopted.intent.change.motive = sample::motive("bob");
+    assert!(!part(&adopted), "of another one");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn facts(launchdarkly: &Record, stores: &[&Record]) -> Facts {
         environment: "shop/production".parse().unwrap(),
         flag: "checkout".parse().unwrap(),
         override_: None,
-        open_change: false,
+        open: Vec::new(),
         launchdarkly: voice(launchdarkly),
         stores: stores
             .iter()
@@ -57,7 +57,20 @@ fn a_replayed_override_that_waits_for_its_evidence_agrees() {
     let edited = sample::flag(43, false, 1, 0);
     judged(&Facts { override_: Some(override_.clone()), ..facts(&edited, &[&edited]) }, Judgement::Same);
     let back = sample::flag(44, true, 1, 0);
-    judged(&Facts { override_: Some(override_), ..facts(&back, &[&back]) }, Judgement::Differs);
+    let told = judged(&Facts { override_: Some(override_.clone()), ..facts(&back, &[&back]) }, Judgement::Differs);
+    assert!(told.contains("rc replay ends it"), "{told}");
+    // A store that was away is another matter.
+    let told = judged(&Facts { override_: Some(override_), ..facts(&edited, &[&edited, &back]) }, Judgement::Differs);
+    assert!(!told.contains("rc replay ends it"), "{told}");
+}
+
+#[test]
+fn what_is_not_over_is_owed() {
+    let (on, edited) = (sample::flag(42, true, 1, 0), sample::flag(43, false, 1, 0));
+    let open = vec!["change 7c1f: is not over, and its override is gone".to_owned()];
+    let facts = Facts { open, ..facts(&on, &[&edited]) };
+    let told = judged(&facts, Judgement::Owed);
+    assert_eq!(told, "LaunchDarkly on v42; off v43 in s0; change 7c1f: is not over, and its override is gone");
 }
 
 #[test]
