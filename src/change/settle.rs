@@ -197,7 +197,14 @@ impl<'a> Found<'a> {
             Copy::Missing | Copy::Damaged { .. } => None,
         };
         let overrides = || own.into_iter().chain([answer.sent]);
-        let ours = record.is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides()));
+        // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's.
+        let is_above = |own: &Override, record: &Record| {
+            matches!(own.state, OverrideState::Replayed { version } if record.version() > version)
+        };
+        let ours = record.is_some_and(|record| {
+            let is_theirs = record.is_tombstone() || own.is_some_and(|own| is_above(own, record));
+            !is_theirs && is_ours(record, overrides())
+        });
         Self { own, record, ours }
     }
 

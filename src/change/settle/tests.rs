@@ -152,6 +152,19 @@ fn without_own_keys_the_record_alone() {
     assert_eq!(answered(&here(&flag(50, true, 1, 0)), &sent(), 43, None), Settling::NothingThere);
 }
 
+/// Two edits were sent as one patch, and LaunchDarkly then changed what decides nothing: its next version is, by value, the
+/// record that two edits had made.
+#[test]
+fn launchdarklys_next_version_may_look_like_ours() {
+    let mut held = sent();
+    held.state = OverrideState::Replayed { version: 43 };
+    let looks_like_ours = held.in_force().unwrap();
+    assert!(looks_like_ours.version() > 43);
+    let found = answered(&seen(Some(&looks_like_ours), Some(&held)), &held, 43, None);
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert_eq!(write.after, None, "LaunchDarkly's record stays as it is");
+}
+
 #[test]
 fn settle_is_for_replayed_ones() {
     let (target, here) = (sample::target("a"), seen(Some(&flag(50, false, 1, 0)), Some(&sent())));
