@@ -135,7 +135,8 @@ pub fn unseen<'s>(
         let mut targets = views.iter().flat_map(|view| view.targets.iter().flatten());
         targets.any(|target| target.chosen.target.store == label)
     };
-    let silent = surroundings.prefixes.iter().filter_map(|(label, found)| Some((label.as_str(), found.as_ref().err()?)));
+    let silent =
+        surroundings.prefixes.iter().filter_map(|(label, found)| Some((label.as_str(), found.as_ref().err()?)));
     silent.filter(|(label, _)| !counted(label)).collect()
 }
 
@@ -143,7 +144,7 @@ pub fn unseen<'s>(
 async fn environments(context: &Context<'_>, surroundings: &Surroundings, loaded: &Loaded) -> BTreeSet<Environment> {
     let mut environments: BTreeSet<Environment> = context.settings.environments.keys().cloned().collect();
     environments.extend(context.settings.required_environment().ok());
-    let filed = loaded.files.iter().filter(|file| !file.replayed).flat_map(|file| &file.intent.change.edits);
+    let filed = loaded.files.iter().flat_map(|file| &file.intent.change.edits);
     environments.extend(filed.map(|edit| edit.environment.clone()));
     let mut overridden = Vec::new();
     for store in &surroundings.stores {
