@@ -198,9 +198,7 @@ impl<'a> Found<'a> {
         };
         let overrides = || own.into_iter().chain([answer.sent]);
         // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's.
-        let is_above = |own: &Override, record: &Record| {
-            matches!(own.state, OverrideState::Replayed { version } if record.version() > version)
-        };
+        let is_above = |own: &Override, record: &Record| matches!(own.state, OverrideState::Replayed { version } if record.version() > version);
         let ours = record.is_some_and(|record| {
             let is_theirs = record.is_tombstone() || own.is_some_and(|own| is_above(own, record));
             !is_theirs && is_ours(record, overrides())

@@ -154,7 +154,9 @@ fn left_over<'o>(record: &Record, own: Option<&'o Override>, mended: bool) -> Op
 /// LaunchDarkly's record where an ended override was left over: what it was under that, or its answer to it.
 fn launchdarklys_after(left: &Override, ended: Option<&EndedMark>) -> Result<Record, PatchError> {
     match ended {
-        Some(EndedMark { ending: Ending::Settled, version: Some(version), .. }) if *version > left.upstream.version() => {
+        Some(EndedMark { ending: Ending::Settled, version: Some(version), .. })
+            if *version > left.upstream.version() =>
+        {
             left.answered(*version)
         }
         _ => Ok(left.upstream.clone()),

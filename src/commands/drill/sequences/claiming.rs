@@ -1,6 +1,5 @@
 //! Puts together what the judge of claims needs to know of a command that has ended.
 
-use crate::commands::drill::operator::Ran;
 use super::judge::claims;
 use super::judge::claims::Claim;
 use super::judge::claims::Look;
@@ -11,6 +10,7 @@ use super::steps::STORES;
 use super::steps::Typed;
 use super::world;
 use super::world::playback;
+use crate::commands::drill::operator::Ran;
 
 impl Play {
     /// The stores as they are, for somebody at a home.
@@ -34,7 +34,8 @@ impl Play {
             did: run.did,
             stores: self.looks(home),
             ledger: &self.ledger,
-            api: self.world.api_is_well(home),
+            api: self.world.reaches_launchdarkly(home),
+            api_is_well: self.world.api_is_well(),
             recorded: &recorded,
             waiting: filed.iter().any(|filed| !filed.moved),
         })

@@ -81,7 +81,8 @@ impl Crew {
         let (next, story) = (Arc::new(AtomicU64::new(0)), Arc::new(story));
         let mut threads = Vec::new();
         for lanes in lanes {
-            let (next, story, report, mut stopped) = (Arc::clone(&next), Arc::clone(&story), report.clone(), stopped.clone());
+            let (next, story, report, mut stopped) =
+                (Arc::clone(&next), Arc::clone(&story), report.clone(), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             threads.push(thread::Builder::new().name("sequences".to_owned()).spawn(move || {
                 let lane = |lane: Lane| {

@@ -97,7 +97,9 @@ impl Play {
                 self.command(&Typed { who, verb, meanwhile: Vec::new() }).await?;
                 self.rest().await?;
             }
-            if let Some(flag) = (0..story.cast.flags).find(|flag| FLAGS.get(*flag).is_some_and(|one| one.needs_approval)) {
+            if let Some(flag) =
+                (0..story.cast.flags).find(|flag| FLAGS.get(*flag).is_some_and(|one| one.needs_approval))
+            {
                 let event = if story.agreed_to { Event::Approved(flag) } else { Event::Declined(flag) };
                 self.event(&event).await?;
                 self.rest().await?;

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::pin::Pin;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::commands::drill::operator::Operator;
-use crate::commands::drill::operator::Ran;
-use crate::commands::drill::raw::Trouble;
 use super::judge::Broken;
 use super::judge::Rule;
 use super::judge::edition::Edition;
@@ -34,8 +32,12 @@ use super::steps::Verb;
 use super::steps::What;
 use super::told::Told;
 use super::world::World;
+use super::world::playback;
 use super::world::store::Content;
 use super::world::wire::Stop;
+use crate::commands::drill::operator::Operator;
+use crate::commands::drill::operator::Ran;
+use crate::commands::drill::raw::Trouble;
 use crate::drill::launchdarkly::SdkFlag;
 
 /// How long a command may take. Replays wait for LaunchDarkly several times, and others may be played at the same time.
@@ -186,7 +188,7 @@ impl Play {
             self.running.push(Running {
                 number,
                 decided: matches!(typed.verb, Verb::Replay { on_conflict: Some(OnConflict::Override), .. }),
-                ended: self.marks(typed.who),
+                ended: self.over(typed.who)?,
                 ..Running::default()
             });
             let ran = match timeout(COMMAND_MAX, self.run(typed, &operator, &words, number)).await {
@@ -359,9 +361,10 @@ impl Play {
             let path = path.split('?').next().unwrap_or_default();
             path.rsplit('/').next() == Some(flag)
         };
-        let patch = received.iter().rev().find(|request| {
-            request.method == "PATCH" && is_it(&request.path) && !request.path.contains("dryRun=true")
-        });
+        let patch = received
+            .iter()
+            .rev()
+            .find(|request| request.method == "PATCH" && is_it(&request.path) && !request.path.contains("dryRun=true"));
         By::Replay { changes: patch.map(|patch| changes_in(&patch.body)).unwrap_or_default() }
     }
 
@@ -417,8 +420,9 @@ impl Play {
         self.look().await
     }
 
-    /// The ended marks that an operator could read now, with their revisions.
-    fn marks(&self, who: usize) -> Vec<(String, u64)> {
+    /// What an operator could know now to be over, as `change/flag` with the revision that ended: by the marks in the stores
+    /// that he reaches, and by his own playback.
+    fn over(&self, who: usize) -> Result<Vec<(String, u64)>, Trouble> {
         let reaches = self.world.reaches(self.world.home_of(who));
         let mut marks = BTreeMap::<String, u64>::new();
         for (content, _) in self.contents.iter().zip(reaches).filter(|(_, reached)| *reached) {
@@ -429,7 +433,14 @@ impl Play {
                 *known = revision.max(*known);
             }
         }
-        marks.into_iter().collect()
+        for filed in playback::read(self.world.operators.get(who).map_or(Path::new(""), Operator::home))? {
+            for (number, flag) in filed.flags.iter().enumerate() {
+                if filed.is_over(number) {
+                    marks.insert(format!("{}/{flag}", filed.change), u64::MAX);
+                }
+            }
+        }
+        Ok(marks.into_iter().collect())
     }
 }
 

@@ -15,8 +15,8 @@ use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
 use crate::ui::output::STRONG;
 use crate::ui::output::paint;
-use crate::ui::words::count;
 use crate::ui::time::duration;
+use crate::ui::words::count;
 
 /// How often it is said how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);

@@ -107,9 +107,10 @@ impl Accounts<'_> {
     }
 
     fn is_given_up(&self, edit: Edit<'_>) -> bool {
-        let typed = self.typed.iter().any(|verb| {
-            matches!(verb, Verb::Replay { on_conflict: Some(OnConflict::LaunchDarkly), .. })
-        });
+        let typed = self
+            .typed
+            .iter()
+            .any(|verb| matches!(verb, Verb::Replay { on_conflict: Some(OnConflict::LaunchDarkly), .. }));
         let gone = self.ledger.of(edit.flag).iter().any(|said| said.record.is_none());
         (typed || gone) && self.has_ended(edit, &["abandoned"], "abandoned")
     }
@@ -119,9 +120,12 @@ impl Accounts<'_> {
         let over = self.has_ended(edit, &["settled", "replayed"], "settled");
         let instructions = edit.filed.instructions.get(edit.number).map(Vec::as_slice).unwrap_or_default();
         let asked: Vec<(&str, Value)> = instructions.iter().filter_map(|one| asks_for(one).ok()).collect();
-        let was_so = self.ledger.of(edit.flag).iter().filter_map(|said| said.record.as_ref()).any(|record| {
-            asked.iter().all(|(aspect, wanted)| record.get(*aspect) == Some(wanted))
-        });
+        let was_so = self
+            .ledger
+            .of(edit.flag)
+            .iter()
+            .filter_map(|said| said.record.as_ref())
+            .any(|record| asked.iter().all(|(aspect, wanted)| record.get(*aspect) == Some(wanted)));
         let later = self.homes.iter().flatten().any(|filed| {
             filed.kind != "undo" && filed.change > edit.filed.change && filed.flags.iter().any(|flag| flag == edit.flag)
         });

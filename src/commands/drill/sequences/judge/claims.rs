@@ -45,8 +45,10 @@ pub struct Claim<'c> {
     pub stores: Vec<Look<'c>>,
     /// What LaunchDarkly has said.
     pub ledger: &'c Ledger,
-    /// Whether it could reach LaunchDarkly's API, and that was as it should be.
+    /// Whether it could reach LaunchDarkly's API.
     pub api: bool,
+    /// Whether that was as it should be.
+    pub api_is_well: bool,
     /// The flags that the playback of its home names.
     pub recorded: &'c BTreeSet<String>,
     /// Whether a change in that playback has not been moved away.
@@ -203,7 +205,8 @@ fn verify(claim: &Claim<'_>) -> Option<String> {
         let differs = || flags.into_iter().find_map(|flag| difference(&claim.stores, claim.ledger, flag, false));
         return unasked.or_else(|| owed(claim, &[])).or_else(differs);
     }
-    let all_there = claim.api && claim.stores.iter().all(|look| look.reached && look.content.initialised);
+    let all_there =
+        claim.api && claim.api_is_well && claim.stores.iter().all(|look| look.reached && look.content.initialised);
     if !all_there || claim.waiting || !overridden.is_empty() {
         return None;
     }
@@ -260,6 +263,7 @@ mod tests {
             stores: vec![Look { store: "eu", content, reached: true }],
             ledger: &ledger,
             api: true,
+            api_is_well: true,
             recorded: &recorded,
             waiting: false,
         };

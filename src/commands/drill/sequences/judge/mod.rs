@@ -76,7 +76,9 @@ impl fmt::Display for Rule {
             Rule::NothingElse => "nothing else changes in a store (design 3.2)",
             Rule::NotOurs => "$inited and tombstones are never touched (design 3.2)",
             Rule::Readable => "records and overrides can be read (design 3.2)",
-            Rule::Explained => "a record is LaunchDarkly's own, or it with the override and the revision (design 3.2, 4.3)",
+            Rule::Explained => {
+                "a record is LaunchDarkly's own, or it with the override and the revision (design 3.2, 4.3)"
+            }
             Rule::Base => "the base is LaunchDarkly's record when the override began (design 4.3)",
             Rule::NetEffect => "LaunchDarkly sees the net effect, as one patch that names its changes (design 3.6)",
             Rule::NotUnknowingly => "what LaunchDarkly changed is overwritten only by a decision (design 3.7)",

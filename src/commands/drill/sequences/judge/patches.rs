@@ -47,7 +47,7 @@ pub fn check(patched: &Patched<'_>) -> Result<(), Broken> {
         return Err(Broken::new(Rule::NetEffect, format!("no store had an override of that change: {told}")));
     };
     not_ended(patched, edition, newest, &told)?;
-    net_effect(earlier.last(), new, edition, &told)?;
+    net_effect(patched, earlier, new, edition, &told)?;
     not_unknowingly(patched, earlier, new, newest, &told)
 }
 
@@ -63,9 +63,9 @@ fn once(earlier: &[Said], new: &Said, newest: &str, told: &str) -> Result<(), Br
         let why = format!("LaunchDarkly had that as v{} already (step {})", twice.version, twice.step);
         return Err(Broken::new(Rule::NotTwice, format!("{why}: {told}")));
     }
-    let same_run = earlier.iter().find(|said| {
-        said.command == new.command && new.command != 0 && matches!(said.by, By::Replay { .. })
-    });
+    let same_run = earlier
+        .iter()
+        .find(|said| said.command == new.command && new.command != 0 && matches!(said.by, By::Replay { .. }));
     if let Some(other) = same_run {
         let why = format!("one replay made two versions of it, v{} as well", other.version);
         return Err(Broken::new(Rule::NetEffect, format!("{why}: {told}")));
@@ -82,9 +82,20 @@ fn not_ended(patched: &Patched<'_>, edition: &Edition, newest: &str, told: &str)
 }
 
 /// What it asks for is so, and nothing else changed.
-fn net_effect(before: Option<&Said>, new: &Said, edition: &Edition, told: &str) -> Result<(), Broken> {
+fn net_effect(
+    patched: &Patched<'_>,
+    earlier: &[Said],
+    new: &Said,
+    edition: &Edition,
+    told: &str,
+) -> Result<(), Broken> {
     let Some(after) = &new.record else { return Ok(()) };
     for (aspect, wanted) in &edition.wish {
+        // What was so when it was read is not sent, and somebody may have changed it since.
+        let writer = patched.ledger.last_writer(patched.flag, aspect, earlier.len());
+        if writer.is_some_and(|writer| is_meanwhile(writer, new)) {
+            continue;
+        }
         let mut wished = edition.base.clone();
         wished[*aspect] = wanted.clone();
         if served(&wished, aspect) != served(after, aspect) {
@@ -92,13 +103,19 @@ fn net_effect(before: Option<&Said>, new: &Said, edition: &Edition, told: &str) 
             return Err(Broken::new(Rule::NetEffect, format!("{why}: {told}")));
         }
     }
-    let Some(before) = before.and_then(|said| said.record.as_ref()) else { return Ok(()) };
+    let Some(before) = earlier.last().and_then(|said| said.record.as_ref()) else { return Ok(()) };
     let untouched = |name: &&String| !edition.wish.contains_key(name.as_str()) && *name != "version";
-    let names: BTreeSet<&String> = [before, after].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
+    let names: BTreeSet<&String> =
+        [before, after].into_iter().filter_map(Value::as_object).flat_map(|o| o.keys()).collect();
     match names.iter().find(|name| untouched(name) && before.get(name.as_str()) != after.get(name.as_str())) {
         Some(name) => Err(Broken::new(Rule::NetEffect, format!("{name} was changed and not asked for: {told}"))),
         None => Ok(()),
     }
+}
+
+/// Whether a colleague changed it while the replay was running: between reading and sending nobody can be kept from it.
+fn is_meanwhile(writer: &Said, new: &Said) -> bool {
+    writer.by == By::Colleague && writer.command == new.command && new.command != 0
 }
 
 /// What it overwrote was ours, or older than what the operator knew, or decided about.
@@ -115,12 +132,11 @@ fn not_unknowingly(
     let Some(before) = earlier.last().and_then(|said| said.record.as_ref()) else { return Ok(()) };
     let known = patched.editions.of(patched.flag, newest).iter();
     let known = known.filter_map(|edition| edition.base.get("version").and_then(Value::as_u64)).max().unwrap_or(0);
-    let overwritten = |aspect: &&&str| new.record.as_ref().is_some_and(|after| served(before, aspect) != served(after, aspect));
+    let overwritten =
+        |aspect: &&&str| new.record.as_ref().is_some_and(|after| served(before, aspect) != served(after, aspect));
     for aspect in super::ledger::ASPECTS.iter().filter(overwritten) {
         let Some(writer) = patched.ledger.last_writer(patched.flag, aspect, earlier.len()) else { continue };
-        // Between reading and sending nobody can be kept from changing it.
-        let meanwhile = writer.command == new.command && new.command != 0;
-        if writer.by == By::Colleague && writer.version > known && !meanwhile {
+        if writer.by == By::Colleague && writer.version > known && !is_meanwhile(writer, new) {
             let why = format!(
                 "{aspect} was changed in LaunchDarkly as v{} (step {}), after v{known} on which the override was made, and nobody decided",
                 writer.version, writer.step
@@ -187,6 +203,10 @@ mod tests {
         let ended = [("a/checkout".to_owned(), 1)];
         assert_eq!(judged(&[beginning.clone(), off], false, &ended), Some(Rule::EndedElsewhere));
         assert_eq!(judged(&[beginning.clone(), (false, ours(&[]), 1)], false, &[]), Some(Rule::NetEffect));
-        assert_eq!(judged(&[beginning, (true, ours(&["a"]), 1)], false, &[]), Some(Rule::NetEffect), "not what is asked for");
+        assert_eq!(
+            judged(&[beginning, (true, ours(&["a"]), 1)], false, &[]),
+            Some(Rule::NetEffect),
+            "not what is asked for"
+        );
     }
 }

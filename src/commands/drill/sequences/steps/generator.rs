@@ -228,7 +228,12 @@ impl Dice {
             8 => Some(OnConflict::LaunchDarkly),
             _ => Some(OnConflict::Skip),
         };
-        Verb::Replay { flags, on_conflict, request_approval: cast.flags > 2 && self.one_in(2), dry_run: self.one_in(12) }
+        Verb::Replay {
+            flags,
+            on_conflict,
+            request_approval: cast.flags > 2 && self.one_in(2),
+            dry_run: self.one_in(12),
+        }
     }
 
     /// Lets something happen in the middle of a command, now and then.
@@ -252,10 +257,8 @@ impl Dice {
             3 => Interjection::Cut,
             4..6 => Interjection::Event(self.event(About::Colleague, cast, rough)),
             6..8 => {
-                let about = self.pick(
-                    &[(About::Update, 4), (About::Undo, 2), (About::Replay, 3), (About::Look, 1)],
-                    About::Update,
-                );
+                let about = self
+                    .pick(&[(About::Update, 4), (About::Undo, 2), (About::Replay, 3), (About::Look, 1)], About::Update);
                 let mut other = self.typed(about, cast, rough);
                 // Two replays in one home shut each other out, which takes time and shows little.
                 let same_home = cast.homes.get(other.who) == cast.homes.get(typed.who);
@@ -266,10 +269,8 @@ impl Dice {
             }
             8 => Interjection::Event(Event::RelayCatchesUp(self.number(cast.relays.len()))),
             _ => {
-                let about = self.pick(
-                    &[(About::Api, 2), (About::Stream, 2), (About::Store, 2), (About::Loss, 1)],
-                    About::Stream,
-                );
+                let about = self
+                    .pick(&[(About::Api, 2), (About::Stream, 2), (About::Store, 2), (About::Loss, 1)], About::Stream);
                 let allowed = self.redis && (rough.loses || !matches!(about, About::Loss));
                 Interjection::Event(self.event(if allowed { about } else { About::Stream }, cast, rough))
             }
@@ -398,20 +399,21 @@ mod tests {
     fn what_matters_is_common() {
         let stories: Vec<Story> = (0..1_000).map(|seed| story(seed, true)).collect();
         let with = |has: &dyn Fn(&Typed) -> bool| {
-            let typed = |story: &&Story| {
-                story.steps.iter().any(|step| matches!(&step.what, What::Typed(typed) if has(typed)))
-            };
+            let typed =
+                |story: &&Story| story.steps.iter().any(|step| matches!(&step.what, What::Typed(typed) if has(typed)));
             stories.iter().filter(typed).count()
         };
         let killed = with(&|typed| typed.meanwhile.iter().any(|one| one.what == Interjection::Killed));
         let crossed = with(&|typed| typed.meanwhile.iter().any(|one| matches!(one.what, Interjection::Typed(_))));
         let replayed = with(&|typed| matches!(typed.verb, Verb::Replay { .. }));
         let undone = with(&|typed| matches!(typed.verb, Verb::Undo { .. }));
-        assert!(killed > 250 && crossed > 200 && replayed > 600 && undone > 250, "{killed} {crossed} {replayed} {undone}");
+        assert!(
+            killed > 250 && crossed > 200 && replayed > 600 && undone > 250,
+            "{killed} {crossed} {replayed} {undone}"
+        );
         let happens = |event: &dyn Fn(&Event) -> bool| {
-            let happens = |story: &&Story| {
-                story.steps.iter().any(|step| matches!(&step.what, What::Event(one) if event(one)))
-            };
+            let happens =
+                |story: &&Story| story.steps.iter().any(|step| matches!(&step.what, What::Event(one) if event(one)));
             stories.iter().filter(happens).count()
         };
         assert!(happens(&|event| matches!(event, Event::Failover { .. })) > 100);

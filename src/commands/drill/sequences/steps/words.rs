@@ -107,7 +107,8 @@ impl Verb {
 impl fmt::Display for Cast {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let homes = OPERATORS.iter().zip(&self.homes).map(|(who, number)| format!("{who} in {}", home(*number)));
-        let relays = self.relays.iter().enumerate().map(|(number, to)| format!("{} before {}", relay(number), store(*to)));
+        let relays =
+            self.relays.iter().enumerate().map(|(number, to)| format!("{} before {}", relay(number), store(*to)));
         let flags: Vec<&str> = FLAGS.iter().take(self.flags).map(|flag| flag.key).collect();
         let (homes, relays): (Vec<String>, Vec<String>) = (homes.collect(), relays.collect());
         write!(formatter, "{}; {}; {}", homes.join(", "), relays.join(", "), flags.join(", "))

@@ -3,9 +3,9 @@
 use serde_json::Value;
 use serde_json::json;
 
+use super::super::steps::Deed;
 use crate::commands::drill::raw::Trouble;
 use crate::commands::drill::stage::flag_key;
-use super::super::steps::Deed;
 use crate::drill::launchdarkly::Control;
 use crate::drill::launchdarkly::Problem;
 use crate::flag::key::Environment;
@@ -93,7 +93,8 @@ pub fn reviews(control: &Control, environment: &Environment, flag: &str, agrees:
     for id in control.open_approvals(environment, &flag_key(flag)?) {
         let verb = if agrees { "approve" } else { "decline" };
         let done = control.colleague_reviews(&id, verb, COLLEAGUE);
-        let done = done.and_then(|()| if agrees { control.colleague_applies(&id, COLLEAGUE).map(drop) } else { Ok(()) });
+        let done =
+            done.and_then(|()| if agrees { control.colleague_applies(&id, COLLEAGUE).map(drop) } else { Ok(()) });
         told.push(match why_not(done) {
             None => format!("request {id}: {verb}d"),
             Some(why) => format!("request {id}: not {verb}d, {why}"),

@@ -27,15 +27,15 @@ use self::wire::Gate;
 use self::wire::Stop;
 use self::wire::To;
 use self::wire::Wire;
-use crate::commands::drill::operator::Operator;
-use crate::commands::drill::raw::Trouble;
-use crate::commands::drill::stage::flag_key;
 use super::lane::Lane;
 use super::steps::Cast;
 use super::steps::Event;
 use super::steps::FLAGS;
 use super::steps::OPERATORS;
 use super::steps::STORES;
+use crate::commands::drill::operator::Operator;
+use crate::commands::drill::raw::Trouble;
+use crate::commands::drill::stage::flag_key;
 use crate::drill::launchdarkly::Control;
 use crate::drill::launchdarkly::Fault;
 use crate::drill::launchdarkly::FaultKind;
@@ -183,11 +183,14 @@ impl World {
         self.shelves.iter().enumerate().map(|(store, shelf)| !shelf.down && !parted(store)).collect()
     }
 
-    /// Whether a home reaches LaunchDarkly's API, and that is as it should be.
-    pub fn api_is_well(&self, home: usize) -> bool {
-        let parted = self.wires.get(home).is_some_and(|wires| wires.parted_from_launchdarkly);
-        let slow_at_most = |fault: &Fault| matches!(fault.kind, FaultKind::Slow { .. });
-        !self.api_away && !parted && self.control().faults().iter().all(slow_at_most)
+    /// Whether a home reaches LaunchDarkly's API.
+    pub fn reaches_launchdarkly(&self, home: usize) -> bool {
+        !self.api_away && !self.wires.get(home).is_some_and(|wires| wires.parted_from_launchdarkly)
+    }
+
+    /// Whether LaunchDarkly's API, to whoever reaches it, is as it should be, or slow.
+    pub fn api_is_well(&self) -> bool {
+        self.control().faults().iter().all(|fault| matches!(fault.kind, FaultKind::Slow { .. }))
     }
 
     /// The flags of the sequence as LaunchDarkly sends them to a relay that begins.
@@ -210,7 +213,9 @@ impl World {
             match self.changes.try_recv() {
                 Ok(change) => changed.push((change.flag.to_string(), change.version)),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(changed),
-                Err(TryRecvError::Lagged(missed)) => return Err(format!("{missed} changes of LaunchDarkly were missed")),
+                Err(TryRecvError::Lagged(missed)) => {
+                    return Err(format!("{missed} changes of LaunchDarkly were missed"));
+                }
             }
         }
     }
@@ -478,7 +483,8 @@ fn seed() -> Result<Seed, Trouble> {
     let flags = FLAGS.iter().map(|flag| {
         let values: Vec<Value> = flag.values.iter().filter_map(|value| serde_json::from_str(value).ok()).collect();
         let tags = if flag.needs_approval { json!(["money"]) } else { json!([]) };
-        let configuration = json!({ "on": true, "version": flag.version, "fallthrough": { "variation": 0 }, "offVariation": 1 });
+        let configuration =
+            json!({ "on": true, "version": flag.version, "fallthrough": { "variation": 0 }, "offVariation": 1 });
         let whole = json!({ "variations": values, "tags": tags, "environments": { "production": configuration } });
         (flag.key.to_owned(), whole)
     });

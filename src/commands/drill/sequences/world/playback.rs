@@ -31,6 +31,17 @@ impl Filed {
     pub fn is_noted(&self, edit: usize, what: &[&str]) -> bool {
         self.events.iter().any(|(of, event)| *of == edit && what.contains(&is(event)))
     }
+
+    /// Whether it says of an edit that it is over: taken back, given up, or settled everywhere.
+    pub fn is_over(&self, edit: usize) -> bool {
+        let everywhere = |event: &Value| event.get("target").is_none_or(Value::is_null);
+        let over = |event: &Value| match is(event) {
+            "undone" | "abandoned" => true,
+            "settled" => everywhere(event),
+            _ => false,
+        };
+        self.events.iter().any(|(of, event)| *of == edit && over(event))
+    }
 }
 
 /// The name of what happened.

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use serde_json::Map;
 use serde_json::Value;
 
-use crate::commands::drill::raw::Trouble;
 use super::super::steps::Pace;
 use super::store::Store;
+use crate::commands::drill::raw::Trouble;
 use crate::drill::launchdarkly::SdkFlag;
 
 /// What the stream sent.
