@@ -149,7 +149,8 @@ impl Play {
         };
         accounts::check(&said)?;
         let looks = self.looks(0);
-        for flag in FLAGS.iter().take(story.cast.flags) {
+        let named: BTreeSet<String> = filed.iter().flat_map(|filed| playback::flags(filed)).collect();
+        for flag in FLAGS.iter().filter(|flag| named.contains(flag.key)) {
             // By value: a version that is behind without more is brought by LaunchDarkly's next change.
             let Some(why) = difference(&looks, &self.ledger, flag.key, false) else { continue };
             if !reports.iter().any(|report| report.tells_of(flag.key)) {
