@@ -143,10 +143,11 @@ fn environment(
     }
 }
 
-/// Overrides that cannot be understood.
+/// Overrides that cannot be understood, and those that are over and still stand somewhere.
 fn notes(view: &EnvironmentView<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     for situation in &view.situations {
+        notes.extend(overrides::left_over(situation).map(|left| left.told(&situation.flag)));
         for (chosen, seen) in &situation.seen {
             if let Some(Err(problem)) = &seen.override_ {
                 let flag = &situation.flag;
@@ -184,11 +185,16 @@ fn targets(
     let fleet = &surroundings.fleet.relays;
     let before = stream::before(&all, &surroundings.addresses(), fleet, &surroundings.configurations);
     let missing: BTreeSet<&Target> = placed.values().flat_map(|places| &places.not_in_force).collect();
+    let left = views.iter().flat_map(|view| &view.situations).flat_map(overrides::left_over);
+    let left: BTreeSet<&Target> = left.map(|left| left.target).collect();
     let complete = |((target, mut report), before): ((Target, TargetReport), Vec<stream::Before>)| {
         let knows_all = before.iter().all(|(_, return_)| return_.is_some());
         report.on_return = before.iter().filter_map(|(_, return_)| *return_).min().filter(|_| knows_all);
         report.relays = before.into_iter().map(|(relay, _)| relay).collect();
         report.on_return_told = on_return(&report, fleet.is_empty(), missing.contains(&target));
+        if report.overrides == 0 && left.contains(&target) {
+            report.on_return_told = "an override that is over still stands here".to_owned();
+        }
         report
     };
     let order = |label: &str| surroundings.stores.iter().position(|store| store.label() == label);
