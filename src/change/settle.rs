@@ -14,6 +14,7 @@
 //! | ours, of an older revision or another override | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
 //! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
 //! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
+//! | not there                        | stays so | LaunchDarkly has taken the flag away: there is nothing to hold, and the override ends here |
 //! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
 //!
 //! A record written as M is `instructions` on the newest record known here. What LaunchDarkly changed elsewhere in the
@@ -121,6 +122,11 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
             None if !seen.own_keys => Settling::NothingThere,
             taking => Settling::Settled(write(taking, OverrideWrite::End(marks))),
         });
+    }
+    if let (Some(own), Copy::Missing) = (here.own, &seen.copy) {
+        let own = Some(own).filter(|own| shares_changes(own, answer.sent));
+        let marks = marks(by, Ending::Settled, Some(answer.version), own.into_iter().chain([answer.sent]));
+        return Ok(Settling::Settled(write(None, OverrideWrite::End(marks))));
     }
     let held = here.held(answer);
     let is_behind =

@@ -152,6 +152,18 @@ fn without_own_keys_the_record_alone() {
     assert_eq!(answered(&here(&flag(50, true, 1, 0)), &sent(), 43, None), Settling::NothingThere);
 }
 
+/// LaunchDarkly archived the flag, and its stream began anew since: not even a tombstone is left.
+#[test]
+fn a_record_that_is_gone_has_nothing_to_hold() {
+    let mut held = sent();
+    held.state = OverrideState::Replayed { version: 43 };
+    let found = answered(&seen(None, Some(&held)), &held, 43, None);
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert_eq!((&write.before, &write.after), (&None, &None));
+    assert!(matches!(&write.override_after, OverrideWrite::End(marks) if marks[0].1.version == Some(43)));
+    assert_eq!(answered(&seen(None, None), &held, 43, None), Settling::NothingThere, "a copy that never had it");
+}
+
 /// Two edits were sent as one patch, and LaunchDarkly then changed what decides nothing: its next version is, by value, the
 /// record that two edits had made.
 #[test]

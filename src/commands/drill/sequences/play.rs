@@ -76,6 +76,8 @@ pub struct Play {
     pub told: Told,
     /// What was typed, in order.
     pub typed: Vec<Verb>,
+    /// Whether a store has lost anything.
+    pub lost: bool,
     /// The step that is played.
     pub step: usize,
     /// What every store held when it was looked at last.
@@ -136,6 +138,7 @@ impl Play {
             editions: Editions::default(),
             told: Told::default(),
             typed: Vec::new(),
+            lost: false,
             step: 0,
             contents,
             running: Vec::new(),
@@ -299,6 +302,7 @@ impl Play {
     /// Something happens.
     pub(super) async fn event(&mut self, event: &Event) -> Result<(), Ended> {
         self.told.say(event.to_string());
+        self.lost |= matches!(event, Event::Failover { .. } | Event::Flushed(_) | Event::Evicted(_));
         let by = match event {
             Event::Approved(flag) => By::Approval { changes: self.asked_for(*flag) },
             _ => By::Colleague,
@@ -432,6 +436,10 @@ impl Play {
                 let known = marks.entry(key.clone()).or_default();
                 *known = revision.max(*known);
             }
+        }
+        if self.lost {
+            // What a store has forgotten is in force again there.
+            return Ok(marks.into_iter().collect());
         }
         for filed in playback::read(self.world.operators.get(who).map_or(Path::new(""), Operator::home))? {
             for (number, flag) in filed.flags.iter().enumerate() {

@@ -79,7 +79,13 @@ fn a_record(segment: &Segment<'_>, flag: &str, old: &str, new: &str) -> Result<(
         return Err(Broken::new(Rule::Readable, format!("{error}: {}", told())));
     }
     let record: Value = serde_json::from_str(new).unwrap_or_default();
-    let own = segment.after.overrides.get(flag).and_then(|text| Edition::parse(text).ok());
+    let edition = |content: &Content| content.overrides.get(flag).and_then(|text| Edition::parse(text).ok());
+    let (own, was) = (edition(segment.after), edition(segment.before));
+    // Put back is what the override that stood there knew of LaunchDarkly, be it LaunchDarkly's record or its answer.
+    let put_back = was.is_some_and(|was| own.is_none() && was.upstream == record);
+    if put_back && is_an_answer(segment, flag, &record) {
+        return Ok(());
+    }
     explained(segment.ledger, flag, &record, own.as_ref())
         .map_err(|why| Broken::new(Rule::Explained, format!("{why}: {}", told())))
 }
@@ -129,7 +135,7 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
             format!("{why} ({}): {}", bases.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), told()),
         ));
     }
-    if segment.ledger.has_sent(flag, &edition.base) || is_an_answer(segment.ledger, flag, &edition.base) {
+    if segment.ledger.has_sent(flag, &edition.base) || is_an_answer(segment, flag, &edition.base) {
         return Ok(());
     }
     // Where our keys were lost and not the record, nobody can tell that it is not LaunchDarkly's.
@@ -140,10 +146,25 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
     Err(Broken::new(Rule::Base, format!("its base is no record that LaunchDarkly ever sent: {}", told())))
 }
 
-/// Whether a record is what LaunchDarkly must have after a patch of ours, where nobody saw its own record of that version.
-fn is_an_answer(ledger: &Ledger, flag: &str, base: &Value) -> bool {
-    let version = base.get("version").and_then(Value::as_u64);
-    ledger.of(flag).iter().any(|said| Some(said.version) == version && !said.by.changes().is_empty())
+/// Whether a record stands for LaunchDarkly's answer, where nobody saw its own record of that version: what an override asks
+/// for, on any of LaunchDarkly's records, under a version that LaunchDarkly has had.
+fn is_an_answer(segment: &Segment<'_>, flag: &str, record: &Value) -> bool {
+    let version = record.get("version").and_then(Value::as_u64);
+    let said = segment.ledger.of(flag);
+    if !said.iter().any(|said| Some(said.version) == version) {
+        return false;
+    }
+    let mut bases = said.iter().filter_map(|said| said.record.as_ref());
+    bases.any(|base| {
+        segment.editions.of_flag(flag).any(|edition| {
+            let mut answer = base.clone();
+            for (name, wanted) in &edition.wish {
+                answer[*name] = wanted.clone();
+            }
+            answer["version"] = version.into();
+            answer == *record
+        })
+    })
 }
 
 #[cfg(test)]
