@@ -6,6 +6,7 @@
 mod claiming;
 mod crew;
 mod ending;
+mod following;
 mod judge;
 mod lane;
 mod play;

@@ -17,6 +17,7 @@ use super::judge::edition::Editions;
 use super::judge::ledger::By;
 use super::judge::ledger::Ledger;
 use super::judge::ledger::Said;
+use super::judge::outlook::Outlook;
 use super::judge::patches;
 use super::judge::patches::Patched;
 use super::judge::records;
@@ -76,6 +77,8 @@ pub struct Play {
     pub told: Told,
     /// What was typed, in order.
     pub typed: Vec<Verb>,
+    /// Who has the last word, by a naive model.
+    pub outlook: Outlook,
     /// Whether a store has lost anything.
     pub lost: bool,
     /// The step that is played.
@@ -88,6 +91,10 @@ pub struct Play {
     commands: u64,
     /// Stops of a command that waits for another one to end.
     waiting: VecDeque<Stop>,
+    /// The newest change of every approval request that was made and not declined since.
+    pub(super) requests: Vec<String>,
+    /// How many requests of LaunchDarkly's API were looked at for that.
+    pub(super) looked_at: u64,
 }
 
 /// A command that is running.
@@ -100,17 +107,12 @@ pub(super) struct Running {
     ended: Vec<(String, u64)>,
     /// Whether anything else happened meanwhile.
     pub(super) disturbed: bool,
+    /// Whether something other than a relay's writing was it.
+    pub(super) interrupted: bool,
     /// Whether a connection of it broke.
     pub(super) cut: bool,
     /// Whether it changed anything.
     pub(super) did: bool,
-}
-
-/// How a command ended, and what is known of its run.
-pub(super) struct Finished {
-    /// `None`: it was killed.
-    pub(super) ran: Option<Ran>,
-    pub(super) run: Running,
 }
 
 /// What is done with a message, and with the command that it belongs to.
@@ -138,12 +140,15 @@ impl Play {
             editions: Editions::default(),
             told: Told::default(),
             typed: Vec::new(),
+            outlook: Outlook::default(),
             lost: false,
             step: 0,
             contents,
             running: Vec::new(),
             commands: 0,
             waiting: VecDeque::new(),
+            requests: Vec::new(),
+            looked_at: 0,
         })
     }
 
@@ -173,11 +178,11 @@ impl Play {
         Ok(())
     }
 
-    /// Has a command typed, and judges what it claims.
+    /// Has a command typed, and judges what it claims. Returns how it ended; `None`: it was killed.
     pub(super) fn command<'p>(
         &'p mut self,
         typed: &'p Typed,
-    ) -> Pin<Box<dyn Future<Output = Result<Finished, Ended>> + 'p>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Ran>, Ended>> + 'p>> {
         Box::pin(async move {
             let Some(operator) = self.world.operators.get(typed.who).cloned() else {
                 return Err(Ended::Trouble(format!("there is no operator {}", typed.who)));
@@ -186,12 +191,13 @@ impl Play {
             self.typed.push(typed.verb.clone());
             self.ours().await?;
             let words = words(typed, &operator)?;
+            let before = self.contents.clone();
             self.commands += 1;
             let number = self.commands;
             self.running.push(Running {
                 number,
                 decided: matches!(typed.verb, Verb::Replay { on_conflict: Some(OnConflict::Override), .. }),
-                ended: self.over(typed.who)?,
+                ended: if matches!(typed.verb, Verb::Replay { .. }) { self.over(typed.who)? } else { Vec::new() },
                 ..Running::default()
             });
             let ran = match timeout(COMMAND_MAX, self.run(typed, &operator, &words, number)).await {
@@ -212,10 +218,12 @@ impl Play {
             let run = self.running.pop().unwrap_or_default();
             heard?;
             looked?;
+            self.follow(typed, ran.as_ref(), &run, &before);
+            self.asked_once()?;
             if let Some(ran) = &ran {
                 self.claims(typed, ran, &run)?;
             }
-            Ok(Finished { ran, run })
+            Ok(ran)
         })
     }
 
@@ -277,6 +285,7 @@ impl Play {
             self.told.say(format!("  meanwhile, at its sight {sights}:"));
             if let Some(running) = self.running.last_mut() {
                 running.disturbed = true;
+                running.interrupted = true;
                 running.cut |= !matches!(meanwhile.what, Interjection::Typed(_));
             }
             match &meanwhile.what {
@@ -299,10 +308,23 @@ impl Play {
         Ok(fate)
     }
 
+    /// Several things happen at once.
+    pub(super) async fn events(&mut self, events: &[Event]) -> Result<(), Ended> {
+        for event in events {
+            self.one_event(event).await?;
+        }
+        self.look().await
+    }
+
     /// Something happens.
     pub(super) async fn event(&mut self, event: &Event) -> Result<(), Ended> {
+        self.one_event(event).await?;
+        self.look().await
+    }
+
+    async fn one_event(&mut self, event: &Event) -> Result<(), Ended> {
         self.told.say(event.to_string());
-        self.lost |= matches!(event, Event::Failover { .. } | Event::Flushed(_) | Event::Evicted(_));
+        self.take_note_of(event);
         let by = match event {
             Event::Approved(flag) => By::Approval { changes: self.asked_for(*flag) },
             _ => By::Colleague,
@@ -310,9 +332,7 @@ impl Play {
         for line in self.world.happens(event).await? {
             self.told.say(format!("  {line}"));
         }
-        self.hear(&by).await?;
-        self.look().await?;
-        Ok(())
+        self.hear(&by).await
     }
 
     /// The changes that all approval requests about a flag name in their comments.
@@ -338,10 +358,14 @@ impl Play {
             };
             let running = self.running.last().cloned().unwrap_or_default();
             let is_ours = matches!(by, By::Replay { .. });
+            if matches!(by, By::Approval { .. }) {
+                self.outlook.over(&flag);
+            }
             let command = running.number;
             self.ledger.add(&flag, Said { version, record, by, command, step: self.step });
             if is_ours {
                 self.told.say(format!("  LaunchDarkly has taken a patch: {flag} v{version}"));
+                self.outlook.over(&flag);
                 let (ledger, editions) = (&self.ledger, &self.editions);
                 if let Some(running) = self.running.last_mut() {
                     running.did = true;
@@ -399,9 +423,11 @@ impl Play {
     }
 
     fn learn(&mut self, contents: &[Content]) {
-        let texts = contents.iter().flat_map(|content| content.overrides.values());
-        for edition in texts.filter_map(|text| Edition::parse(text).ok()) {
-            self.editions.learn(&edition);
+        for (known, content) in self.contents.iter().zip(contents) {
+            let new = content.overrides.iter().filter(|(flag, text)| known.overrides.get(*flag) != Some(text));
+            for edition in new.filter_map(|(_, text)| Edition::parse(text).ok()) {
+                self.editions.learn(&edition);
+            }
         }
     }
 
@@ -463,7 +489,7 @@ fn words(typed: &Typed, operator: &Operator) -> Result<Vec<String>, Trouble> {
 }
 
 /// The ids of changes in the comment of a request's body.
-fn changes_in(body: &str) -> Vec<String> {
+pub(super) fn changes_in(body: &str) -> Vec<String> {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let comment = body.get("comment").and_then(serde_json::Value::as_str).unwrap_or_default();
     let Some(at) = comment.rfind("(change") else { return Vec::new() };

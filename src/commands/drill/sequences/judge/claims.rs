@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::Broken;
 use super::Rule;
 use super::edition::Edition;
+use super::edition::Editions;
 use super::edition::served;
 use super::ledger::Ledger;
+use super::records::is_an_answer;
 use crate::commands::drill::sequences::steps::FLAGS;
 use crate::commands::drill::sequences::steps::Verb;
 use crate::commands::drill::sequences::steps::Wish;
@@ -45,6 +47,8 @@ pub struct Claim<'c> {
     pub stores: Vec<Look<'c>>,
     /// What LaunchDarkly has said.
     pub ledger: &'c Ledger,
+    /// The overrides that were seen in stores.
+    pub editions: &'c Editions,
     /// Whether it could reach LaunchDarkly's API.
     pub api: bool,
     /// Whether that was as it should be.
@@ -148,8 +152,10 @@ fn undo(claim: &Claim<'_>, flag: &str) -> Option<String> {
             return Some(format!("{} still has an override: {text}", look.store));
         }
         let record = record(look.content, flag)?;
-        (!is_tombstone(&record) && !claim.ledger.has_sent(flag, &record))
-            .then(|| format!("{flag} in {} is not LaunchDarkly's own: {record}", look.store))
+        let is_theirs = is_tombstone(&record)
+            || claim.ledger.has_sent(flag, &record)
+            || is_an_answer(claim.ledger, claim.editions, flag, &record);
+        (!is_theirs).then(|| format!("{flag} in {} is not LaunchDarkly's own: {record}", look.store))
     })
 }
 
@@ -262,6 +268,7 @@ mod tests {
             did: false,
             stores: vec![Look { store: "eu", content, reached: true }],
             ledger: &ledger,
+            editions: &Editions::default(),
             api: true,
             api_is_well: true,
             recorded: &recorded,

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod claims;
 pub mod edition;
 pub mod ledger;
+pub mod outlook;
 pub mod patches;
 pub mod records;
 

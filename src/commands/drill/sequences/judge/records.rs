@@ -83,7 +83,7 @@ fn a_record(segment: &Segment<'_>, flag: &str, old: &str, new: &str) -> Result<(
     let (own, was) = (edition(segment.after), edition(segment.before));
     // Put back is what the override that stood there knew of LaunchDarkly, be it LaunchDarkly's record or its answer.
     let put_back = was.is_some_and(|was| own.is_none() && was.upstream == record);
-    if put_back && is_an_answer(segment, flag, &record) {
+    if put_back && is_an_answer(segment.ledger, segment.editions, flag, &record) {
         return Ok(());
     }
     explained(segment.ledger, flag, &record, own.as_ref())
@@ -135,7 +135,9 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
             format!("{why} ({}): {}", bases.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), told()),
         ));
     }
-    if segment.ledger.has_sent(flag, &edition.base) || is_an_answer(segment, flag, &edition.base) {
+    if segment.ledger.has_sent(flag, &edition.base)
+        || is_an_answer(segment.ledger, segment.editions, flag, &edition.base)
+    {
         return Ok(());
     }
     // Where our keys were lost and not the record, nobody can tell that it is not LaunchDarkly's.
@@ -148,15 +150,15 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
 
 /// Whether a record stands for LaunchDarkly's answer, where nobody saw its own record of that version: what an override asks
 /// for, on any of LaunchDarkly's records, under a version that LaunchDarkly has had.
-fn is_an_answer(segment: &Segment<'_>, flag: &str, record: &Value) -> bool {
+pub fn is_an_answer(ledger: &Ledger, editions: &Editions, flag: &str, record: &Value) -> bool {
     let version = record.get("version").and_then(Value::as_u64);
-    let said = segment.ledger.of(flag);
+    let said = ledger.of(flag);
     if !said.iter().any(|said| Some(said.version) == version) {
         return false;
     }
     let mut bases = said.iter().filter_map(|said| said.record.as_ref());
     bases.any(|base| {
-        segment.editions.of_flag(flag).any(|edition| {
+        editions.of_flag(flag).any(|edition| {
             let mut answer = base.clone();
             for (name, wanted) in &edition.wish {
                 answer[*name] = wanted.clone();
