@@ -1,8 +1,8 @@
 //! Measures the simulated LaunchDarkly itself for `scripts/bench`, so that it can be told that it was not what limited
 //! another figure: how many streams it holds, how fast changes come out of them, how many requests it answers.
 //!
-//! `drill-ceiling PROGRAM STREAMS` prints the rows of the table as JSON. PROGRAM is the example `simulated-launchdarkly`;
-//! it is a process of its own, on the same cores as this one.
+//! `drill-ceiling RC STREAMS` prints the rows of the table as JSON. RC is the program, whose `drill --serve` is measured: a
+//! process of its own, on the same cores as this one.
 
 #![allow(clippy::print_stdout, reason = "a program for scripts/bench, which reads what it prints")]
 
@@ -88,7 +88,12 @@ impl Server {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("seed.json");
         std::fs::write(&file, seed.to_string())?;
-        let mut child = Command::new(program).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(program)
+            .args(["drill", "--serve", "--json", "--until-input-ends", "--from"])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
         Ok(Self { child, urls: serde_json::from_str(&line)?, _folder: folder })
@@ -115,7 +120,7 @@ async fn main() -> Outcome<()> {
     // An error says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [program, streams] = arguments.as_slice() else { return Err("usage: drill-ceiling PROGRAM STREAMS".into()) };
+    let [program, streams] = arguments.as_slice() else { return Err("usage: drill-ceiling RC STREAMS".into()) };
     let mut rows = streams_rows(&Server::start(Path::new(program))?, streams.parse()?).await?;
     rows.extend(requests_rows(&Server::start(Path::new(program))?).await?);
     println!("{}", serde_json::to_string(&rows)?);

@@ -20,6 +20,7 @@ use clap::error::ErrorKind;
 
 use commands::Cli;
 use commands::Context;
+use commands::drill::Start;
 use error::ExitCode;
 use error::Failure;
 use error::Kind;
@@ -84,7 +85,8 @@ fn tell(told: &clap::Error, output: &Output) -> ExitCode {
 
 fn execute(cli: Cli, process: Process, output: &Output) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
-    if let Some(ended) = commands::without_settings(&command, output) {
+    let start = Start { global: &global, process: &process, output };
+    if let Some(ended) = commands::without_settings(&command, start) {
         return ended;
     }
     let settings = settings::Settings::resolve(&global, &process)?;

@@ -131,7 +131,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
     let held = here.held(answer);
     let is_behind =
         here.own.is_some_and(|own| own.revision < answer.sent.revision || own.change() != answer.sent.change());
-    let is_above = here.record.as_ref().is_some_and(|record| record.version() > answer.version);
+    let is_above = here.record.is_some_and(|record| record.version() > answer.version);
     let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
     if !seen.own_keys {
         return Ok(match after {

@@ -2,6 +2,7 @@
 //! joins stores, relays, LaunchDarkly and the playback. Deciding belongs to `change/` and `flag/`, printing to `ui/`.
 
 pub mod completions;
+pub mod confined;
 pub mod doctor;
 pub mod drill;
 pub mod flags;
@@ -95,12 +96,13 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs a command that needs no settings, and so works beside a broken `.env`; `None` for any other.
-pub fn without_settings(command: &Command, output: &Output) -> Option<Result<ExitCode, Failure>> {
+pub fn without_settings(command: &Command, start: drill::Start<'_>) -> Option<Result<ExitCode, Failure>> {
+    let output = start.output;
     match command {
         Command::Completions(arguments) => Some(completions::run(arguments, output)),
         Command::Man(arguments) => Some(man::run(arguments, output)),
         Command::Help(arguments) => Some(help::run(arguments, output)),
-        Command::Drill(arguments) => Some(drill::run_alone(arguments, output)),
+        Command::Drill(arguments) => Some(drill::run_alone(arguments, start)),
         Command::GenerateRelayConfig(arguments) => Some(relay_config::run(arguments)),
         _ => None,
     }
@@ -121,7 +123,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Log(arguments) => log::run(arguments, context).await,
         Command::Undo(arguments) => undo::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(arguments, context).await,
-        Command::Drill(arguments) => drill::run(&arguments, context.output).await,
+        Command::Drill(_) => Err(Failure::usage("a rehearsal is no step of another one")),
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),
         Command::Help(arguments) => help::run(&arguments, context.output),

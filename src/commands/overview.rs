@@ -157,9 +157,8 @@ async fn environments(context: &Context<'_>, surroundings: &Surroundings, loaded
             overridden.push((store, found.prefix.clone()));
         }
     }
-    let named = join_all(overridden.iter().map(|(store, prefix)| store.overrides(prefix))).await;
-    let overrides = named.into_iter().flatten().flat_map(BTreeMap::into_values);
-    environments.extend(overrides.filter_map(|stored| stored.parsed.ok()).map(|override_| override_.environment));
+    let named = join_all(overridden.iter().map(|(store, prefix)| store.environments(prefix))).await;
+    environments.extend(named.into_iter().flatten().flatten());
     environments
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::commands::confined::Confined;
 use crate::error::Failure;
 use crate::error::Kind;
 use crate::settings::Settings;
@@ -24,7 +25,11 @@ const AUTHORITY_LENGTH_MAX: u64 = 4 * 1024 * 1024;
 pub fn open(settings: &Settings) -> Result<Vec<Arc<dyn Store>>, Failure> {
     let stores = settings.required_stores()?;
     let options = redis_options(settings)?;
-    stores.iter().map(|store| open_one(store, &options)).collect()
+    let opened = stores.iter().map(|store| open_one(store, &options));
+    match &settings.confined_to {
+        None => opened.collect(),
+        Some(prefix) => opened.map(|store| Ok(Arc::new(Confined::new(store?, prefix)) as Arc<dyn Store>)).collect(),
+    }
 }
 
 fn open_one(setting: &StoreSetting, options: &RedisOptions) -> Result<Arc<dyn Store>, Failure> {
@@ -50,7 +55,11 @@ fn redis_options(settings: &Settings) -> Result<RedisOptions, Failure> {
     })
 }
 
-fn authority(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+/// The authority of `rediss://` servers, in PEM.
+///
+/// # Errors
+/// Where the file cannot be read, or cannot be one.
+pub fn authority(path: &PathBuf) -> Result<Vec<u8>, Failure> {
     let failed = |problem: String| {
         Failure::new(Kind::Usage, format!("the authority of rediss:// servers, {}, cannot be read", path.display()))
             .cause(problem)

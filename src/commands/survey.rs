@@ -67,7 +67,7 @@ pub async fn prefixes(stores: &Stores, expected: &[String]) -> BTreeMap<Label, R
 }
 
 /// As [`look`] at some flags; what was read ahead is not read again.
-pub async fn look_at(stores: &Stores, chosen: &[Chosen], flags: &[FlagKey], mut ahead: Ahead) -> Vec<TargetView> {
+pub async fn look_beyond(stores: &Stores, chosen: &[Chosen], flags: &[FlagKey], mut ahead: Ahead) -> Vec<TargetView> {
     let known = chosen.iter().filter_map(|chosen| {
         let reading = ahead.remove(&chosen.target)?;
         Some(TargetView { chosen: chosen.clone(), reading })
@@ -112,9 +112,8 @@ async fn overridden<'c, 's>(
     chosen: impl Iterator<Item = (&'c Chosen, &'s dyn Store)>,
     more: &[FlagKey],
 ) -> Vec<(&'c Chosen, Result<Reading, StoreError>)> {
-    let asked = chosen.map(|(chosen, store)| async move {
-        (chosen, store, store.overrides(&chosen.target.prefix).await.map(BTreeMap::into_keys))
-    });
+    let asked =
+        chosen.map(|(chosen, store)| async move { (chosen, store, store.overridden(&chosen.target.prefix).await) });
     let mut flags: BTreeSet<FlagKey> = more.iter().cloned().collect();
     let mut answered = Vec::new();
     for (chosen, store, found) in join_all(asked).await {
@@ -205,7 +204,8 @@ pub async fn marks(stores: &Stores, targets: &[&Target], changes: &BTreeSet<Chan
     marks.into_iter().map(Result::unwrap_or_default).collect()
 }
 
-/// As [`marks`], with why a target did not say: then nobody knows whether an override of another target has ended there.
+/// As [`marks`], with why a target did not answer: then nobody knows whether an override of another target has ended
+/// there. One that answers and cannot tell (a mark is damaged, a right is missing) has none: that must not stop the rest.
 pub async fn marks_or_why_not(
     stores: &Stores,
     targets: &[&Target],
@@ -217,7 +217,10 @@ pub async fn marks_or_why_not(
     let changes: Vec<ChangeId> = changes.iter().copied().collect();
     join_all(targets.iter().map(|target| async {
         let ended = match store_of(stores, target) {
-            Some(store) => store.ended(&target.prefix, &changes).await?,
+            Some(store) => match store.ended(&target.prefix, &changes).await {
+                Err(error @ StoreError::Unreachable { .. }) => return Err(error),
+                told => told.unwrap_or_default(),
+            },
             None => BTreeMap::new(),
         };
         let mut by_flag = Marks::new();
@@ -235,7 +238,7 @@ pub async fn marks_or_why_not(
 /// belongs to another flag or environment counts as one that cannot be read: two environments were given one prefix, or
 /// somebody copied keys, and what stands there is nobody's to overwrite.
 pub fn seen(view: &TargetView, environment: &Environment, flag: &FlagKey) -> Option<Seen> {
-    seen_like(None, view, environment, flag)
+    view.reading.as_ref().ok().map(|reading| seen_like(None, reading, environment, flag))
 }
 
 /// What every target that could be read holds of one flag.
@@ -246,16 +249,15 @@ pub fn seen_in<'v>(
 ) -> Vec<(Chosen, Seen)> {
     let mut all: Vec<(Chosen, Seen)> = Vec::new();
     for view in views {
+        let Ok(reading) = &view.reading else { continue };
         let first = all.first().map(|(_, seen)| &seen.copy);
-        if let Some(seen) = seen_like(first, view, environment, flag) {
-            all.push((view.chosen.clone(), seen));
-        }
+        all.push((view.chosen.clone(), seen_like(first, reading, environment, flag)));
     }
     all
 }
 
-fn seen_like(other: Option<&Copy>, view: &TargetView, environment: &Environment, flag: &FlagKey) -> Option<Seen> {
-    let reading = view.reading.as_ref().ok()?;
+/// `other` is what another target holds of the flag.
+fn seen_like(other: Option<&Copy>, reading: &Reading, environment: &Environment, flag: &FlagKey) -> Seen {
     let found = reading.flags.get(flag).cloned().unwrap_or_default();
     let (override_text, override_) = match found.override_ {
         Some(stored) => (Some(stored.text), Some(stored.parsed)),
@@ -270,12 +272,8 @@ fn seen_like(other: Option<&Copy>, view: &TargetView, environment: &Environment,
         }
         other => other,
     };
-    Some(Seen {
-        copy: Copy::like(other, found.record.as_deref()),
-        own_keys: reading.own_keys,
-        override_text,
-        override_,
-    })
+    let copy = Copy::like(other, found.record.as_deref());
+    Seen { copy, own_keys: reading.own_keys, override_text, override_ }
 }
 
 /// One target, and what it holds of one flag now.
@@ -292,8 +290,7 @@ pub async fn look_now(
         || StoreError::Unreachable { address: target.store.clone(), problem: "is no store of this run".to_owned() };
     let store = store_of(stores, target).ok_or_else(not_configured)?;
     let reading = store.read(&target.prefix, std::slice::from_ref(flag)).await?;
-    let view = TargetView { chosen: Chosen { target: target.clone(), is_filter_copy: false }, reading: Ok(reading) };
-    seen(&view, environment, flag).ok_or_else(not_configured)
+    Ok(seen_like(None, &reading, environment, flag))
 }
 
 /// Whether a record's text can hold a prerequisite: false for nearly all flags, and told without parsing them.

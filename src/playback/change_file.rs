@@ -12,6 +12,7 @@ use crate::change::id::ChangeId;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::flag::key::FlagKey;
+use crate::playback::contents;
 use crate::playback::contents::Contents;
 use crate::playback::contents::Tail;
 use crate::playback::disk::DiskFile;
@@ -92,6 +93,8 @@ pub struct ChangeFile {
     flags: Vec<FlagKey>,
     /// The end of the file as this value left it; trusted as long as the file's length says that nobody added to it.
     tail: Option<Tail>,
+    /// The end of the file as it was read before; trusted if the sums say that it is still the same file.
+    as_read: Option<Tail>,
     sync_lost: bool,
 }
 
@@ -103,7 +106,13 @@ impl ChangeFile {
         flags: Vec<FlagKey>,
         tail: Option<Tail>,
     ) -> Self {
-        Self { place, file_name, change, flags, tail, sync_lost: false }
+        Self { place, file_name, change, flags, tail, as_read: None, sync_lost: false }
+    }
+
+    /// With the end that it had when it was read.
+    pub(super) fn after_reading(mut self, end: Option<Tail>) -> Self {
+        self.as_read = end;
+        self
     }
 
     /// The name of the file, without folders.
@@ -261,6 +270,13 @@ impl ChangeFile {
         let length = file.length().map_err(|error| PlaybackError::disk("read", path, error))?;
         if let Some(tail) = self.tail.as_ref().filter(|tail| tail.length == length) {
             return Ok(tail.clone());
+        }
+        if let Some(tail) = self.as_read.as_ref().filter(|tail| tail.length == length) {
+            let bytes =
+                file.read_all(writing::FILE_LENGTH_MAX).map_err(|error| PlaybackError::disk("read", path, error))?;
+            if contents::is_unchanged(&bytes, tail) {
+                return Ok(tail.clone());
+            }
         }
         let contents = writing::mend(file, path)?;
         check_writable(path, &contents)?;

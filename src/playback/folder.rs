@@ -21,6 +21,7 @@ use crate::playback::format::PLAYBACK_FORMAT;
 use crate::playback::line;
 use crate::playback::loaded;
 use crate::playback::loaded::Damage;
+use crate::playback::loaded::End;
 use crate::playback::loaded::Loaded;
 use crate::playback::loaded::LoadedFile;
 use crate::playback::loaded::Read;
@@ -154,7 +155,8 @@ impl Playback {
             return Err(PlaybackError::Damaged { path, line, problem: "it is damaged".to_owned() });
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None))
+        let end = file.end.as_ref().map(|End(tail)| tail.clone());
+        Ok(ChangeFile::new(self.place.clone(), name, file.change(), file.intent.flags(), None).after_reading(end))
     }
 
     /// Everything that is there, replayed or not.

@@ -73,6 +73,14 @@ pub(super) fn seal(previous: Option<&Sum>, payload: &str) -> (String, Sum) {
 
 /// Checks a line (without its newline) against the sum of the line before it, and gives back its payload.
 pub(super) fn unseal(previous: Option<&Sum>, line: &[u8]) -> Result<(String, Sum), LineProblem> {
+    let (rest, sum) = check(previous, line)?;
+    // What was summed up was text when it was written, so this fails only for a forged line.
+    let rest = std::str::from_utf8(rest).map_err(|_| LineProblem::OtherSum)?;
+    Ok((format!("{{{rest}"), sum))
+}
+
+/// As [`unseal`], for whoever wants to know only whether it is what was written: what was summed up, and the sum.
+pub(super) fn check<'l>(previous: Option<&Sum>, line: &'l [u8]) -> Result<(&'l [u8], Sum), LineProblem> {
     if line.len() >= LINE_LENGTH_MAX {
         return Err(LineProblem::TooLong);
     }
@@ -85,7 +93,5 @@ pub(super) fn unseal(previous: Option<&Sum>, line: &[u8]) -> Result<(String, Sum
     if sum.0.as_bytes() != digits {
         return Err(LineProblem::OtherSum);
     }
-    // What was summed up was text when it was written, so this fails only for a forged line.
-    let rest = std::str::from_utf8(rest).map_err(|_| LineProblem::OtherSum)?;
-    Ok((format!("{{{rest}"), sum))
+    Ok((rest, sum))
 }

@@ -10,6 +10,7 @@ use crate::change::id::ChangeId;
 use crate::playback::contents::Contents;
 use crate::playback::contents::Glimpse;
 use crate::playback::contents::NotUnderstood;
+use crate::playback::contents::Tail;
 use crate::playback::format::Intent;
 
 /// One change, as its file tells it.
@@ -31,7 +32,13 @@ pub struct LoadedFile {
     pub newer: Option<u32>,
     /// Lines of a newer format that this program does not understand.
     pub not_understood: Vec<NotUnderstood>,
+    /// Where it ended when it was read, so that whoever adds to it need not read it again.
+    pub end: Option<End>,
 }
+
+/// The end of a file, as it was read.
+#[derive(Debug, Clone)]
+pub struct End(pub(super) Tail);
 
 impl LoadedFile {
     /// The id of the change.
@@ -97,6 +104,7 @@ pub(super) fn classify(path: &Path, replayed: bool, contents: Contents) -> Read 
             writable,
             newer: contents.newer,
             not_understood: contents.not_understood,
+            end: Some(End(contents.tail)),
         })
     });
     match (contents.problem, file) {

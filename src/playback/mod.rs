@@ -48,6 +48,7 @@ pub use format::OutageNote;
 pub use format::PLAYBACK_FORMAT;
 pub use format::TargetIntent;
 pub use loaded::Damage;
+pub use loaded::End;
 pub use loaded::Loaded;
 pub use loaded::LoadedFile;
 pub use loaded::Unfinished;

@@ -181,6 +181,9 @@ pub struct Settings {
     pub environment: Option<EnvironmentKey>,
     /// The prefix in every store, where it was given.
     pub prefix: Option<String>,
+    /// The only prefix that is there, in every store: set by rehearsals on somebody's own Redis, and by nothing that an
+    /// operator can set.
+    pub confined_to: Option<String>,
     /// What is known about each environment.
     pub environments: BTreeMap<Environment, EnvironmentSetting>,
     /// Who makes changes, and where.
@@ -248,6 +251,7 @@ impl Settings {
             project: key(&layers, &table::RC_PROJECT)?,
             environment: key(&layers, &table::RC_ENVIRONMENT)?,
             prefix: prefix(&layers)?,
+            confined_to: None,
             environments,
             actor: actor(&layers, process)?,
             reason: words(&layers, &table::RC_REASON)?,

@@ -12,6 +12,7 @@ pub mod file;
 pub mod redis;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -22,6 +23,7 @@ use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::recorded::Recorded;
 use crate::change::target::Target;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 
 /// Why a store did not do what it was asked.
@@ -252,6 +254,19 @@ pub trait Store: Send + Sync {
     /// Only the overrides under `prefix`: cost grows with overrides, not with flags.
     fn overrides<'a>(&'a self, prefix: &'a str)
     -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>>;
+
+    /// Only which flags are overridden under `prefix`: what the overrides say is neither read nor looked at.
+    fn overridden<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<FlagKey>, StoreError>> {
+        Box::pin(async move { Ok(self.overrides(prefix).await?.into_keys().collect()) })
+    }
+
+    /// The environments to which the overrides under `prefix` say they belong; nothing else of them is looked at.
+    fn environments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeSet<Environment>, StoreError>> {
+        Box::pin(async move {
+            let overrides = self.overrides(prefix).await?.into_values();
+            Ok(overrides.filter_map(|stored| stored.parsed.ok()).map(|override_| override_.environment).collect())
+        })
+    }
 
     /// The ended marks of these changes, one per flag of each.
     fn ended<'a>(

@@ -143,7 +143,11 @@ impl Prompter {
         if answer == word { Ok(Consent { told: () }) } else { Err(NotGiven::Declined) }
     }
 
-    async fn answer(&self, output: &Output, question: &str) -> Result<String, NotGiven> {
+    /// Asks for a line of any kind, for whoever takes more than answers. `None`: the input has ended.
+    ///
+    /// # Errors
+    /// See [`NotGiven`]; there is no [`NotGiven::Declined`].
+    pub async fn line(&self, output: &Output, question: &str) -> Result<Option<String>, NotGiven> {
         let asked = self.asked.clone();
         if matches!(asked, Asked::Nobody) {
             return Err(NotGiven::NobodyToAsk);
@@ -152,15 +156,27 @@ impl Prompter {
         // Reading blocks; meanwhile the runtime must be free for the connections that are open.
         let read = tokio::task::spawn_blocking(move || read_answer(&asked)).await;
         match read {
-            Ok(Ok(Some(answer))) => Ok(answer.trim().to_owned()),
+            Ok(Ok(Some(answer))) => Ok(Some(answer.trim().to_owned())),
             Ok(Ok(None)) => {
                 output.say("");
-                Err(NotGiven::Declined)
+                Ok(None)
             }
             Ok(Err(error)) => Err(NotGiven::Unreadable(error.to_string())),
             Err(error) => Err(NotGiven::Unreadable(error.to_string())),
         }
     }
+
+    async fn answer(&self, output: &Output, question: &str) -> Result<String, NotGiven> {
+        self.line(output, question).await?.ok_or(NotGiven::Declined)
+    }
+}
+
+/// Is there once the standard input has ended; what comes on it until then is of no interest. The thread that waits for it
+/// ends with the process.
+pub async fn input_ended() {
+    // An error is an end too.
+    let read = || io::copy(&mut io::stdin().lock(), &mut io::sink());
+    let _ = tokio::task::spawn_blocking(read).await;
 }
 
 /// The next answer; `None` at the end of the input.

@@ -1,18 +1,18 @@
-//! `docs/drill.md`, done as it says: the process for other languages is started on the page's own seed, and every `curl`
-//! of the page is run and prints what the page says.
+//! `docs/drill.md`, done as it says: `rc drill --serve` is started on the page's own seed, and every `curl` of the page is run
+//! and prints what the page says.
 
 use std::io::BufRead;
 use std::io::BufReader;
 use std::path::Path;
-use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
-use std::sync::LazyLock;
 use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::Value;
+
+use crate::support::rc::Rc;
 
 const PAGE: &str = include_str!("../../docs/drill.md");
 
@@ -34,27 +34,6 @@ fn blocks(mark: &str) -> Vec<String> {
     found
 }
 
-/// The example, built as the page says: `cargo test --test all` alone does not build it.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_BIN_EXE_rc")).parent().unwrap();
-    let profile: &[&str] = if folder.ends_with("release") { &["--release"] } else { &[] };
-    let mut cargo = Command::new(env!("CARGO"));
-    // What cargo says to tests of the package would have crates built again that look at it.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
-            cargo.env_remove(name);
-        }
-    }
-    let built = cargo
-        .args(["build", "--quiet", "--locked", "--example", "simulated-launchdarkly", "--target-dir"])
-        .arg(folder.parent().unwrap())
-        .args(profile)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.unwrap().success());
-    folder.join("examples/simulated-launchdarkly")
-});
-
 /// The process with its URLs. It is ended with the value.
 struct Process {
     child: Child,
@@ -65,7 +44,8 @@ impl Process {
     fn start(folder: &Path) -> Self {
         let seed = folder.join("seed.json");
         std::fs::write(&seed, &blocks("json seed")[0]).unwrap();
-        let mut child = Command::new(&*PROGRAM).arg(seed).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let rc = Rc::new().line("drill --serve --json --until-input-ends --from").args([seed]);
+        let mut child = rc.command(folder).stdin(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, urls: serde_json::from_str(&line).unwrap() }

@@ -17,6 +17,8 @@ pub struct Check {
     pub expected: String,
     /// What was seen.
     pub saw: String,
+    /// When it was seen, counted from what the scene says; `None` where time does not matter.
+    pub after: Option<Duration>,
 }
 
 impl Check {
@@ -67,7 +69,14 @@ impl Step {
 
     /// Notes what was expected and what was seen.
     pub fn check(&mut self, what: impl Into<String>, expected: impl Display, saw: impl Display) {
-        self.checks.push(Check { what: what.into(), expected: expected.to_string(), saw: saw.to_string() });
+        let (expected, saw) = (expected.to_string(), saw.to_string());
+        self.checks.push(Check { what: what.into(), expected, saw, after: None });
+    }
+
+    /// [`Step::check`], with when it was seen.
+    pub fn check_after(&mut self, what: impl Into<String>, expected: impl Display, saw: impl Display, after: Duration) {
+        let (expected, saw) = (expected.to_string(), saw.to_string());
+        self.checks.push(Check { what: what.into(), expected, saw, after: Some(after) });
     }
 
     /// Whether it was played to its end, something was looked at, and all of it was as expected.

@@ -30,6 +30,8 @@ pub struct Operator {
     pub name: &'static str,
     home: PathBuf,
     process: Process,
+    /// The only prefix that is there for him, on somebody's own Redis.
+    confined_to: Option<String>,
 }
 
 /// A command that was run.
@@ -69,12 +71,31 @@ impl Operator {
             user_id: rustix::process::geteuid().as_raw(),
             host: format!("{name}-laptop"),
         };
-        Self { name, home: home.to_owned(), process }
+        Self { name, home: home.to_owned(), process, confined_to: None }
+    }
+
+    /// With these variables too.
+    #[must_use]
+    pub fn with(mut self, variables: Vec<(String, OsString)>) -> Self {
+        self.process.variables.extend(variables);
+        self
+    }
+
+    /// With nothing in any store but this prefix.
+    #[must_use]
+    pub fn confined_to(mut self, prefix: Option<String>) -> Self {
+        self.confined_to = prefix;
+        self
     }
 
     /// His home.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// [`Operator::run`], with these variables for this one command.
+    pub async fn run_with(&self, words: &[&str], variables: &[(String, OsString)]) -> Ran {
+        self.clone().with(variables.to_vec()).run(words).await
     }
 
     /// Runs a command as `rc` does, with nobody to ask.
@@ -95,7 +116,8 @@ impl Operator {
             .map_err(|error| Failure::usage(error.render().to_string()))?;
         let output = output.with(cli.global.json, cli.global.verbose);
         let arguments: GlobalArguments = cli.global;
-        let settings = Settings::resolve(&arguments, &self.process)?;
+        let mut settings = Settings::resolve(&arguments, &self.process)?;
+        settings.confined_to.clone_from(&self.confined_to);
         for warning in &settings.warnings {
             output.warn(warning);
         }

@@ -2,11 +2,13 @@
 //! the end of its input, which comes when this process ends, however it ends, and then ends the server.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -22,6 +24,9 @@ const VERSION_WITHIN: Duration = Duration::from_secs(2);
 /// The most bytes of the path of a unix socket that every system takes.
 const SOCKET_PATH_MAX: usize = 100;
 
+/// How often another port is tried, where somebody else was quicker.
+const PORTS_MAX: u32 = 3;
+
 /// Starts the server, waits for the end of the input, ends the server.
 const UNTIL_THE_INPUT_ENDS: &str =
     "redis-server \"$@\" </dev/null & server=$!; read -r nothing; kill \"$server\"; wait \"$server\"";
@@ -31,6 +36,8 @@ const UNTIL_THE_INPUT_ENDS: &str =
 pub struct RedisServer {
     shell: Child,
     socket: PathBuf,
+    /// The port of the loopback that it listens on too.
+    port: Option<u16>,
     version: String,
 }
 
@@ -60,20 +67,44 @@ impl RedisServer {
     /// # Errors
     /// [`NoServer`].
     pub async fn start(folder: &Path) -> Result<Self, NoServer> {
-        Self::start_with(folder, 1).await
+        Self::launch(folder, None, 1).await
     }
 
     /// [`RedisServer::start`], with so many databases.
     ///
     /// # Errors
     /// [`NoServer`].
-    pub async fn start_with(folder: &Path, databases: usize) -> Result<Self, NoServer> {
+    pub async fn start_with_databases(folder: &Path, databases: usize) -> Result<Self, NoServer> {
+        Self::launch(folder, None, databases).await
+    }
+
+    /// [`RedisServer::start`], on a free port of the loopback too: relays know no sockets.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub async fn start_with_port(folder: &Path) -> Result<Self, NoServer> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(NoServer::problem)?;
+            let port = listener.local_addr().map_err(NoServer::problem)?.port();
+            drop(listener);
+            // Somebody else may be quicker to take the port: then it does not start.
+            match Self::launch(folder, Some(port), 1).await {
+                Err(NoServer::DoesNotStart { .. }) if attempts < PORTS_MAX => {}
+                started => return started,
+            }
+        }
+    }
+
+    async fn launch(folder: &Path, port: Option<u16>, databases: usize) -> Result<Self, NoServer> {
         let version = version().await?;
         let socket = folder.join("redis.sock");
         let path = socket.to_str().filter(|path| path.len() <= SOCKET_PATH_MAX);
         let path = path.ok_or_else(|| NoServer::problem("the path of its socket would be too long"))?;
         let shell = Command::new("/bin/sh")
-            .args(["-c", UNTIL_THE_INPUT_ENDS, "sh", "--port", "0", "--unixsocket", path])
+            .args(["-c", UNTIL_THE_INPUT_ENDS, "sh", "--unixsocket", path])
+            .args(["--port", &port.unwrap_or(0).to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
             .args(["--databases", &databases.to_string()])
             .current_dir(folder)
@@ -84,7 +115,7 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .map_err(NoServer::problem)?;
-        let server = Self { shell, socket, version };
+        let server = Self { shell, socket, port, version };
         server.ready().await?;
         Ok(server)
     }
@@ -92,7 +123,8 @@ impl RedisServer {
     async fn ready(&self) -> Result<(), NoServer> {
         let until = Instant::now() + WITHIN;
         loop {
-            let answered = match redis::Client::open(self.url()) {
+            // By the socket, which nobody else can have: on the port somebody else's server may answer.
+            let answered = match redis::Client::open(self.socket_url()) {
                 Ok(client) => ping(&client).await,
                 Err(error) => return Err(NoServer::problem(error)),
             };
@@ -104,9 +136,22 @@ impl RedisServer {
         }
     }
 
-    /// Where it is, as in `REDIS_HOSTS`.
-    pub fn url(&self) -> String {
+    /// Where its socket is.
+    pub fn socket_url(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Where it is, as in `REDIS_HOSTS`: the port if it has one, else the socket.
+    pub fn url(&self) -> String {
+        match self.port {
+            Some(port) => format!("redis://127.0.0.1:{port}"),
+            None => self.socket_url(),
+        }
+    }
+
+    /// The port of the loopback that it listens on too.
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// Its socket.

@@ -17,7 +17,6 @@ use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::is_strangers;
@@ -275,12 +274,10 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
-    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| match &seen.copy {
+    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
-        Copy::Readable(record) if seen.own_keys && !is_ours(record, seen.own().into_iter().chain([telling.sent])) => {
-            Some(record.clone())
-        }
-        _ => None,
+        let record = seen.copy.readable().filter(|_| seen.own_keys)?;
+        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));

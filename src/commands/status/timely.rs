@@ -2,6 +2,7 @@
 //! not waited for again. It adds nothing to what the store says and never writes.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -14,6 +15,7 @@ use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::recorded::Recorded;
 use crate::change::target::Target;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::store::Finding;
 use crate::store::LogEntry;
@@ -93,6 +95,14 @@ impl Store for Timely {
         prefix: &'a str,
     ) -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>> {
         Box::pin(self.bounded(self.store.overrides(prefix), true))
+    }
+
+    fn overridden<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<FlagKey>, StoreError>> {
+        Box::pin(self.bounded(self.store.overridden(prefix), true))
+    }
+
+    fn environments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeSet<Environment>, StoreError>> {
+        Box::pin(self.bounded(self.store.environments(prefix), true))
     }
 
     fn ended<'a>(

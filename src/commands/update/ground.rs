@@ -62,7 +62,7 @@ pub async fn read(
         let flags = flags.get(environment).map(Vec::as_slice).unwrap_or_default();
         let mine: Ahead = chosen.iter().filter_map(|chosen| ahead.remove_entry(&chosen.target)).collect();
         async move {
-            let views = survey::look_at(&surroundings.stores, chosen, flags, mine).await;
+            let views = survey::look_beyond(&surroundings.stores, chosen, flags, mine).await;
             (environment.clone(), views)
         }
     });

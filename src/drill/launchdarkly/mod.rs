@@ -36,6 +36,7 @@ pub use self::account::seed::Seed;
 pub use self::account::seed::SeedError;
 pub use self::answer::Problem;
 pub use self::control::Control;
+pub use self::control::EnvironmentKeys;
 pub use self::control::ListenerControl;
 pub use self::control::NotInTime;
 pub use self::control::SdkFlag;
@@ -64,19 +65,30 @@ pub struct Options {
     pub listener: Option<Listeners>,
 }
 
-/// The sockets of the two halves.
+/// Its sockets.
 #[derive(Debug)]
 pub struct Listeners {
     /// Of the REST API.
     pub api: TcpListener,
     /// Of the streams, and of all else that SDKs and relays ask for.
     pub stream: TcpListener,
+    /// Of the switchboard, which no fault touches.
+    pub control: TcpListener,
 }
 
 impl Listeners {
     async fn on_free_ports() -> io::Result<Self> {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        Ok(Self { api: free().await?, stream: free().await? })
+        Ok(Self { api: free().await?, stream: free().await?, control: free().await? })
+    }
+
+    /// On this port of 127.0.0.1 and the two behind it, in the order of the fields.
+    ///
+    /// # Errors
+    /// Where one of them is not free.
+    pub async fn from_port(port: u16) -> io::Result<Self> {
+        let on = |offset: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port.saturating_add(offset)));
+        Ok(Self { api: on(0).await?, stream: on(1).await?, control: on(2).await? })
     }
 }
 
@@ -106,11 +118,10 @@ impl SimulatedLaunchDarkly {
     /// [`StartError`]: the seed is wrong, or there is no socket.
     pub async fn start(options: Options) -> Result<Running, StartError> {
         let shared = Shared::new(options.seed.into_account(shared::now_ms())?);
-        let Listeners { api, stream } = match options.listener {
+        let Listeners { api, stream, control: board } = match options.listener {
             Some(listeners) => listeners,
             None => Listeners::on_free_ports().await?,
         };
-        let board = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (base_url, stream_url) =
             (format!("http://{}", api.local_addr()?), format!("http://{}", stream.local_addr()?));
         let control_url = format!("http://{}/_drill/", board.local_addr()?);

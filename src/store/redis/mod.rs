@@ -8,6 +8,7 @@ mod batch;
 mod connection;
 mod examine;
 mod keys;
+mod marks;
 mod reading;
 mod refusal;
 mod scan;
@@ -19,6 +20,7 @@ mod write;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures_util::FutureExt;
@@ -35,6 +37,7 @@ use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::recorded::Recorded;
 use crate::change::target::Target;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::store::Deadlines;
 use crate::store::Finding;
@@ -177,6 +180,14 @@ impl Store for RedisStore {
         prefix: &'a str,
     ) -> BoxFuture<'a, Result<BTreeMap<FlagKey, StoredOverride>, StoreError>> {
         self.read_overrides(prefix).boxed()
+    }
+
+    fn overridden<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<FlagKey>, StoreError>> {
+        self.read_overridden(prefix).boxed()
+    }
+
+    fn environments<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<BTreeSet<Environment>, StoreError>> {
+        self.read_environments(prefix).boxed()
     }
 
     fn ended<'a>(

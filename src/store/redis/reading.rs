@@ -2,13 +2,13 @@
 //! bytes that are no record are returned as they are.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use redis::Pipeline;
 use redis::ServerError;
 use redis::Value;
 
-use crate::change::id::ChangeId;
-use crate::change::override_::EndedMark;
+use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::RECORD_LENGTH_MAX;
 use crate::store::FlagReading;
@@ -20,6 +20,7 @@ use crate::store::StoredOverride;
 use crate::store::redis::RedisStore;
 use crate::store::redis::keys;
 use crate::store::redis::keys::Keys;
+use crate::store::redis::marks;
 use crate::store::redis::refusal::Missing;
 use crate::store::redis::refusal::missing;
 use crate::store::redis::scan;
@@ -30,22 +31,13 @@ use crate::store::redis::transaction::texts;
 const AT_ONCE_MAX: u64 = 2_000;
 
 /// The most flags, overrides or ended marks that are read.
-const FIELDS_MAX: usize = 200_000;
-
-/// The most ended marks that are looked through while a flag is read: they cost the server less than another question.
-const MARKS_ALONG_MAX: usize = 500;
+pub(super) const FIELDS_MAX: usize = 200_000;
 
 /// The most steps of a search for prefixes: some ten million keys.
 const PREFIX_STEPS_MAX: usize = 5_000;
 
 /// The most prefixes that are listed.
 const PREFIXES_MAX: usize = 2_000;
-
-/// How long ended marks are kept.
-const ENDED_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
-
-/// The most ended marks that one sweep looks at, and removes.
-const SWEPT_MAX: usize = 5_000;
 
 /// How long a search for prefixes may take in all.
 const PREFIXES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -63,9 +55,8 @@ impl RedisStore {
             }
         }
         if let [flag] = flags {
-            // No round trip more. A flag's key means nothing but itself in a pattern.
-            question.cmd("HSCAN").arg(&keys.ended).arg(0).arg("MATCH").arg(format!("*/{flag}"));
-            question.arg("COUNT").arg(MARKS_ALONG_MAX);
+            // No round trip more.
+            question.add_command(marks::along(&keys, flag));
         }
         let mut values = self.connections.ask(&question).await?.into_iter();
         let mut reading = self.reading_head(&keys, &mut values).await?;
@@ -82,7 +73,7 @@ impl RedisStore {
         for flag in flags {
             let record = records.next().flatten().map(cut);
             let override_ = overrides.next().flatten().map(stored_override);
-            let marks = values.next().and_then(marks_along);
+            let marks = values.next().and_then(marks::read_along);
             reading.flags.insert(flag.clone(), FlagReading { record, override_, marks });
         }
         Ok(reading)
@@ -132,7 +123,7 @@ impl RedisStore {
     }
 
     /// All that a walk through a hash found, if it came to the end.
-    async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn whole<T>(&self, walked: Walked<T>, key: &str) -> Result<Vec<T>, StoreError> {
         match walked {
             Walked::All(found) => Ok(found),
             Walked::TooMany(_) => Err(self.too_many(key)),
@@ -153,65 +144,36 @@ impl RedisStore {
         Ok(self.overrides_if_permitted(&keys).await?.unwrap_or_default())
     }
 
-    pub(super) async fn read_ended(
-        &self,
-        prefix: &str,
-        changes: &[ChangeId],
-    ) -> Result<BTreeMap<ChangeId, Vec<EndedMark>>, StoreError> {
+    /// The flags that are overridden: the names of the fields alone, as long as the hash is not a large one.
+    pub(super) async fn read_overridden(&self, prefix: &str) -> Result<Vec<FlagKey>, StoreError> {
         let keys = Keys::new(prefix);
-        let mut ended: BTreeMap<ChangeId, Vec<EndedMark>> = BTreeMap::new();
-        if changes.is_empty() {
-            return Ok(ended);
+        let Some(count) = self.count_of_overrides(&keys).await? else { return Ok(Vec::new()) };
+        if count > AT_ONCE_MAX {
+            return Ok(self.read_overrides(prefix).await?.into_keys().collect());
         }
-        // For one change the server chooses; for several one walk through the hash costs less than one for each.
-        let pattern = match changes {
-            [one] => Some(format!("{one}/*")),
-            _ => None,
-        };
-        let marks = match scan::hash(&self.connections, &keys.ended, pattern.as_deref(), FIELDS_MAX).await? {
-            Walked::Refused(error) if missing(&error) == Some(Missing::Key) => Vec::new(),
-            walked => self.whole(walked, &keys.ended).await?,
-        };
-        for (field, value) in marks {
-            let field = String::from_utf8_lossy(&field).into_owned();
-            let Some(change) = keys::change_of(&field).filter(|change| changes.contains(change)) else { continue };
-            let mark = serde_json::from_slice(&value).map_err(|error| StoreError::Damaged {
-                address: self.shown_address(),
-                problem: format!("the ended mark {field} in {} cannot be read: {error}", keys.ended),
-            })?;
-            ended.entry(change).or_default().push(mark);
+        let mut question = redis::pipe();
+        question.cmd("HKEYS").arg(&keys.overrides);
+        match self.connections.ask(&question).await?.pop() {
+            // A user who may read the hash and not list its names.
+            Some(Value::ServerError(_)) => Ok(self.read_overrides(prefix).await?.into_keys().collect()),
+            value => Ok(texts(value).into_iter().flatten().filter_map(|field| flag_key(&field)).collect()),
         }
-        for marks in ended.values_mut() {
-            // A walk may give a field twice while the hash grows.
-            marks.sort_by(|one, other| one.flag.cmp(&other.flag));
-            marks.dedup();
-        }
-        Ok(ended)
     }
 
-    /// Removes ended marks that are older than 90 days before `newest`, as far as they are met. That it fails spoils
-    /// nothing: the next one will do it.
-    pub(super) async fn sweep_ended(&self, keys: &Keys, newest: jiff::Timestamp) {
-        let Ok(Walked::All(marks) | Walked::TooMany(marks)) =
-            scan::hash(&self.connections, &keys.ended, None, SWEPT_MAX).await
-        else {
-            return;
+    /// The environments that overrides name. Their texts are read, and of each only that.
+    pub(super) async fn read_environments(&self, prefix: &str) -> Result<BTreeSet<Environment>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            environment: Environment,
+        }
+        let keys = Keys::new(prefix);
+        let Some(count) = self.count_of_overrides(&keys).await? else { return Ok(BTreeSet::new()) };
+        let fields = match self.whole_hash(&keys.overrides, count).await? {
+            Ok(fields) => fields,
+            Err(error) => return Err(self.refused(&error, "hgetall", Some(&keys.overrides)).await),
         };
-        let mut removal = redis::cmd("HDEL");
-        removal.arg(&keys.ended);
-        let mut some = false;
-        for (field, value) in marks {
-            let at = serde_json::from_slice::<EndedMark>(&value).ok().map(|mark| mark.at);
-            if at.is_some_and(|at| newest.duration_since(at) > ENDED_KEPT) {
-                removal.arg(field);
-                some = true;
-            }
-        }
-        if some {
-            let mut pipeline = Pipeline::new();
-            pipeline.add_command(removal);
-            let _ = self.connections.tell(&pipeline).await;
-        }
+        let named = |text: Vec<u8>| serde_json::from_slice::<Named>(&text).ok().map(|named| named.environment);
+        Ok(fields.into_values().filter_map(named).collect())
     }
 
     /// What is `expected` is measured while the others are searched for: both questions go out together.
@@ -306,23 +268,28 @@ impl RedisStore {
         &self,
         keys: &Keys,
     ) -> Result<Option<BTreeMap<FlagKey, StoredOverride>>, StoreError> {
-        let mut question = redis::pipe();
-        question.cmd("HLEN").arg(&keys.overrides);
-        let mut permitted = true;
-        let count = match self
-            .ours_or_nothing(&keys.overrides, self.connections.ask(&question).await?.pop(), &mut permitted)
-            .await?
-        {
-            Some(Value::Int(count)) => u64::try_from(count).unwrap_or_default(),
-            _ if !permitted => return Ok(None),
-            other => return Err(self.makes_no_sense("HLEN", &other)),
-        };
+        let Some(count) = self.count_of_overrides(keys).await? else { return Ok(None) };
         let fields = match self.whole_hash(&keys.overrides, count).await? {
             Ok(fields) => fields,
             Err(error) => return Err(self.refused(&error, "hgetall", Some(&keys.overrides)).await),
         };
         let read = |(field, value): (Vec<u8>, Vec<u8>)| Some((flag_key(&field)?, stored_override(value)));
         Ok(Some(fields.into_iter().filter_map(read).collect()))
+    }
+
+    /// How many overrides there are, or `None` where our own keys are forbidden.
+    async fn count_of_overrides(&self, keys: &Keys) -> Result<Option<u64>, StoreError> {
+        let mut question = redis::pipe();
+        question.cmd("HLEN").arg(&keys.overrides);
+        let mut permitted = true;
+        match self
+            .ours_or_nothing(&keys.overrides, self.connections.ask(&question).await?.pop(), &mut permitted)
+            .await?
+        {
+            Some(Value::Int(count)) => Ok(Some(u64::try_from(count).unwrap_or_default())),
+            _ if !permitted => Ok(None),
+            other => Err(self.makes_no_sense("HLEN", &other)),
+        }
     }
 
     /// What was read from a key of ours; nothing, and a note of it, where that key is forbidden.
@@ -405,19 +372,6 @@ fn head(keys: &Keys) -> Pipeline {
 
 fn flag_key(field: &[u8]) -> Option<FlagKey> {
     std::str::from_utf8(field).ok()?.parse().ok()
-}
-
-/// The ended marks that came along with one flag; `None` if these are not all, or if one cannot be read.
-fn marks_along(answer: Value) -> Option<Vec<(ChangeId, EndedMark)>> {
-    let Value::Array(mut parts) = answer else { return None };
-    let (Some(Value::Array(values)), Some(Value::BulkString(cursor))) = (parts.pop(), parts.pop()) else { return None };
-    let mark = |(field, value): (Vec<u8>, Vec<u8>)| {
-        Some((keys::change_of(std::str::from_utf8(&field).ok()?)?, serde_json::from_slice(&value).ok()?))
-    };
-    if cursor != b"0" {
-        return None;
-    }
-    scan::pairs(values).into_iter().map(mark).collect()
 }
 
 /// A record that is too long is not kept whole: one byte more than is allowed is enough for `flag::record` to refuse it,

@@ -3,6 +3,7 @@
 //! are. Each step goes on from where the one before ended.
 
 mod outage;
+mod restart;
 mod return_;
 
 use futures_util::future::LocalBoxFuture;
@@ -20,31 +21,44 @@ pub struct Scene {
     /// Its title.
     pub title: &'static str,
     /// Plays it.
-    pub play: for<'p> fn(&'p mut Stage, &'p mut Step) -> Played<'p>,
+    pub play: Play,
 }
 
-/// All steps.
-pub const ALL: [Scene; 22] = [
-    Scene { title: "Normal running", play: outage::normal },
-    Scene { title: "LaunchDarkly goes away", play: outage::begins },
-    Scene { title: "The kill switch", play: outage::kill_switch },
-    Scene { title: "The same command again", play: outage::again },
-    Scene { title: "A colleague changes two flags", play: outage::colleague },
-    Scene { title: "A flag off and on again", play: outage::off_and_on },
-    Scene { title: "Two flags as one change", play: outage::batch },
-    Scene { title: "A change and its undo", play: outage::undo },
-    Scene { title: "Status in the outage", play: outage::status },
-    Scene { title: "Verify in the outage", play: outage::verify },
-    Scene { title: "Replay in the outage", play: outage::replay },
-    Scene { title: "Meanwhile in LaunchDarkly", play: return_::meanwhile },
-    Scene { title: "LaunchDarkly is back first", play: return_::wiped },
-    Scene { title: "Replay, under a rate limit", play: return_::replay },
-    Scene { title: "LaunchDarkly sends it out", play: return_::sent_out },
-    Scene { title: "An approval is requested", play: return_::approval_requested },
-    Scene { title: "The approval is given", play: return_::approval_given },
-    Scene { title: "The conflict is decided", play: return_::conflict },
-    Scene { title: "Nothing is owed any more", play: return_::nothing_owed },
-    Scene { title: "Verify agrees", play: return_::agreement },
-    Scene { title: "Undo after the replay", play: return_::undo_refused },
-    Scene { title: "The incident is over", play: return_::over },
-];
+/// See [`Scene::play`].
+pub type Play = for<'p> fn(&'p mut Stage, &'p mut Step) -> Played<'p>;
+
+/// The steps: those of every rehearsal, and with `relay`, those that take a real relay.
+pub fn all(relay: bool) -> Vec<Scene> {
+    let scene = |title: &'static str, play: Play| Scene { title, play };
+    let mut scenes = vec![
+        scene("Normal running", outage::normal),
+        scene("LaunchDarkly goes away", outage::begins),
+        scene("The kill switch", outage::kill_switch),
+        scene("What each kind of SDK sees", outage::who_sees_it),
+        scene("The same command again", outage::again),
+        scene("A colleague changes two flags", outage::colleague),
+        scene("A flag off and on again", outage::off_and_on),
+        scene("Two flags as one change", outage::batch),
+        scene("A change and its undo", outage::undo),
+        scene("Status in the outage", outage::status),
+        scene("Verify in the outage", outage::verify),
+        scene("Replay in the outage", outage::replay),
+    ];
+    if relay {
+        scenes.push(scene("A relay started anew", restart::in_the_outage));
+    }
+    scenes.extend([
+        scene("Meanwhile in LaunchDarkly", return_::meanwhile),
+        scene("LaunchDarkly is back first", return_::wiped),
+        scene("Replay, under a rate limit", return_::replay),
+        scene("LaunchDarkly sends it out", return_::sent_out),
+        scene("An approval is requested", return_::approval_requested),
+        scene("The approval is given", return_::approval_given),
+        scene("The conflict is decided", return_::conflict),
+        scene("Nothing is owed any more", return_::nothing_owed),
+        scene("Verify agrees", return_::agreement),
+        scene("Undo after the replay", return_::undo_refused),
+        scene("The incident is over", return_::over),
+    ]);
+    scenes
+}

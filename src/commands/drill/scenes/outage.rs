@@ -1,9 +1,12 @@
 //! From normal running to the last moment of the outage.
 
+use std::time::Instant;
+
 use tokio::net::TcpStream;
 
 use super::super::judgement::Step;
 use super::super::raw::Content;
+use super::super::sdks::Sdk;
 use super::super::stage::Stage;
 use super::super::stage::all_of;
 use super::super::stage::listed;
@@ -11,6 +14,7 @@ use super::Played;
 use crate::drill::launchdarkly::Fault;
 use crate::drill::launchdarkly::FaultKind;
 use crate::error::ExitCode;
+use crate::ui::time::duration;
 
 /// The longest that `rc status` may take, whatever is dead, in milliseconds.
 const STATUS_WITHIN_MS: u128 = 3_000;
@@ -29,43 +33,60 @@ const ANNAS: [&str; 4] = [
 /// Nothing is wrong, and everything says so.
 pub fn normal<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        step.tell("A relay has filled the store with LaunchDarkly's flags (the drill, in its place).");
+        step.tell("The relay follows LaunchDarkly's stream and has filled the store; an SDK is connected to it.");
         let status = stage.anna(step, &["status"]).await;
         let verify = stage.anna(step, &["verify"]).await;
         step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
         step.check("exit code of status", 0, status.code.number());
         step.check("exit code of verify", 0, verify.code.number());
         step.check("anna's playback", "none", listed(Stage::waiting(&stage.anna)?));
+        step.check("the relay's stream from LaunchDarkly", "connected", stage.sdks.stream_of_the_relay().await);
+        for sdk in [Sdk::Connected, Sdk::New, Sdk::Polling { held: 41 }] {
+            step.check(format!("{}: checkout", sdk.told()), "on v42", stage.sees(sdk, "checkout").await?);
+        }
         Ok(())
     })
 }
 
-/// Nobody listens any more where LaunchDarkly was.
+/// Nobody listens any more where LaunchDarkly was: neither at its API nor at its streams.
 pub fn begins<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        let refuse = stage.control().fault(Fault::new(FaultKind::Refuse)).await;
-        refuse.map_err(|error| error.to_string())?;
-        step.tell("LaunchDarkly refuses every connection (the simulated one is told to).");
-        let address = stage.launchdarkly_url().trim_start_matches("http://").to_owned();
-        let connected = TcpStream::connect(&address).await;
-        let saw = match connected {
-            Ok(_) => "a connection".to_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        step.check("a connection to LaunchDarkly", "refused", saw);
+        let since = Instant::now();
+        for listener in [stage.control().api(), stage.control().stream()] {
+            listener.fault(Fault::new(FaultKind::Refuse)).await.map_err(|error| error.to_string())?;
+        }
+        step.tell(
+            "LaunchDarkly refuses every connection and breaks those that were open (the simulated one is told to).",
+        );
+        let (api, stream) = (stage.launchdarkly_url().to_owned(), stage.stream_url().to_owned());
+        step.check("a connection to LaunchDarkly's API", "refused", connection(&api).await);
+        step.check("a connection to LaunchDarkly's streams", "refused", connection(&stream).await);
+        stage.relay_when(step, "cut off", since).await?;
         step.check("store", "as before", same(&stage.before, &stage.store.content().await?));
+        stage.sdk(step, Sdk::Connected, ("checkout", "on v42"), since).await?;
         Ok(())
     })
+}
+
+/// What comes of a connection to this URL.
+async fn connection(url: &str) -> String {
+    match TcpStream::connect(url.trim_start_matches("http://")).await {
+        Ok(_) => "a connection".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// The one thing that all this is for.
 pub fn kill_switch<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
         let typed = ["update", "-p", "shop", "-e", "production", "-f", "checkout", "-s", "off"];
+        // What the relay has read lately it keeps for its cache time: it is asked right before.
+        stage.sees(Sdk::New, "checkout").await?;
+        stage.switched = Instant::now();
         let ran = stage.anna(step, &[&typed[..], &["--reason", "double charges"]].concat()).await;
         let content = stage.store.content().await?;
-        step.check("exit code", 0, ran.code.number());
+        step.check("exit code", stage.written().number(), ran.code.number());
         step.check("store: checkout", "off v43", stage.stored("checkout").await?);
         step.check(
             "store: checkout's other bytes",
@@ -75,6 +96,26 @@ pub fn kill_switch<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         step.check("store: all else", "unchanged", others(&stage.before, &content, &["checkout"]));
         step.check("store: overrides that all see", "checkout", listed(content.overrides));
         step.check("anna's playback", "checkout turnFlagOff", listed(Stage::waiting(&stage.anna)?));
+        Ok(())
+    })
+}
+
+/// Who has it, and who does not: the relay broadcasts nothing that it did not hear from LaunchDarkly.
+pub fn who_sees_it<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
+    Box::pin(async move {
+        let (since, cache_time) = (stage.switched, duration(stage.relay.cache_time()));
+        step.tell(format!(
+            "SDKs look at checkout; times count from the kill switch. The relay's cache time: {cache_time}."
+        ));
+        stage.sdk(step, Sdk::Daemon, ("checkout", "off v43"), since).await?;
+        let new = stage.sdk(step, Sdk::New, ("checkout", "off v43"), since).await?;
+        stage.sdk(step, Sdk::Polling { held: 42 }, ("checkout", "off v43"), since).await?;
+        stage.sdk(step, Sdk::Connected, ("checkout", "on v42"), since).await?;
+        stage.measure("the kill switch, until an SDK that connects has it", new);
+        stage.sdks.connect_late().await?;
+        step.tell("One of them stays connected from now on. The one from before the outage is STILL ON.");
+        let status = stage.anna_at_the_relay(step, &["status"]).await;
+        step.check("exit code of status", 0, status.code.number());
         Ok(())
     })
 }
@@ -99,7 +140,7 @@ pub fn colleague<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         let express = stage.bob(step, &[&words[..], &["express-pay", "-s", "off"]].concat()).await;
         let tier = stage.bob(step, &[&words[..], &["pricing-tier", "--serve", "bronze"]].concat()).await;
         let content = stage.store.content().await?;
-        step.check("exit codes", "0 0", format!("{} {}", express.code.number(), tier.code.number()));
+        step.check("exit codes", twice(stage), format!("{} {}", express.code.number(), tier.code.number()));
         step.check("store: express-pay", "off v18", stage.stored("express-pay").await?);
         step.check("store: pricing-tier", "\"bronze\" v31", stage.stored("pricing-tier").await?);
         step.check("store: all else", "unchanged", others(&before, &content, &["express-pay", "pricing-tier"]));
@@ -118,7 +159,7 @@ pub fn off_and_on<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         let off = update(stage, step, &["-f", "new-tax", "-s", "off"]).await;
         let between = stage.stored("new-tax").await?;
         let on = update(stage, step, &["-f", "new-tax", "-s", "on"]).await;
-        step.check("exit codes", "0 0", format!("{} {}", off.number(), on.number()));
+        step.check("exit codes", twice(stage), format!("{} {}", off.number(), on.number()));
         step.check("store: new-tax in between", "off v10", between);
         step.check("store: new-tax", "on v11", stage.stored("new-tax").await?);
         Ok(())
@@ -129,7 +170,7 @@ pub fn off_and_on<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 pub fn batch<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
         let ran = update(stage, step, &["-f", "refunds", "-f", "search-v2", "-s", "off"]).await;
-        step.check("exit code", 0, ran.number());
+        step.check("exit code", stage.written().number(), ran.number());
         step.check("store: refunds", "off v6", stage.stored("refunds").await?);
         step.check("store: search-v2", "off v90", stage.stored("search-v2").await?);
         step.check("anna's playback, one file each", "all 4", all_of(&ANNAS, Stage::waiting(&stage.anna)?));
@@ -144,7 +185,7 @@ pub fn undo<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         let between = stage.stored("promo").await?;
         let undone = stage.anna(step, &["undo", "promo"]).await;
         let content = stage.store.content().await?;
-        step.check("exit codes", "0 0", format!("{} {}", on.number(), undone.code.number()));
+        step.check("exit codes", twice(stage), format!("{} {}", on.number(), undone.code.number()));
         step.check("store: promo in between", "on v13", between);
         step.check("store: promo", "off v12", stage.stored("promo").await?);
         let as_before = content.records.get("promo") == stage.before.records.get("promo");
@@ -191,6 +232,12 @@ pub fn replay<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         step.check("anna's playback, her own files", "all 4", all_of(&ANNAS, waiting));
         Ok(())
     })
+}
+
+/// Two exit codes of commands that wrote everything.
+fn twice(stage: &Stage) -> String {
+    let code = stage.written().number();
+    format!("{code} {code}")
 }
 
 /// Runs an update in Anna's home.

@@ -1,10 +1,13 @@
 //! From LaunchDarkly's return to full agreement.
 
+use std::time::Instant;
+
 use serde_json::Value;
 use serde_json::json;
 
 use super::super::judgement::Step;
 use super::super::raw::Trouble;
+use super::super::sdks::Sdk;
 use super::super::stage::Stage;
 use super::super::stage::all_of;
 use super::super::stage::flag_key;
@@ -42,14 +45,24 @@ pub fn meanwhile<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 /// The dangerous moment without a guard.
 pub fn wiped<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        stage.control().clear_faults().await.map_err(|error| error.to_string())?;
-        stage.put().await?;
-        step.tell("LaunchDarkly answers again, and its stream's first message, a put, replaces every record in the");
-        step.tell("store before anybody replays (the drill, in a relay's place). No guard is there to hold them.");
+        let since = Instant::now();
+        for listener in [stage.control().api(), stage.control().stream()] {
+            listener.clear_faults().await.map_err(|error| error.to_string())?;
+        }
+        step.tell("LaunchDarkly answers again. The relay connects, and the first message of the stream, a put,");
+        step.tell("replaces every record in the store before anybody replays. No guard is there to hold them.");
+        step.tell("Times count from LaunchDarkly's return.");
+        let saw = stage.as_launchdarkly_has_them_when("8 of 8").await?;
+        let wiped = since.elapsed();
+        stage.measure("LaunchDarkly's return, until everything in its store is replaced", wiped);
+        stage.sdk(step, Sdk::ConnectedLate, ("checkout", "on v42"), since).await?;
         let verify = stage.anna(step, &["verify"]).await;
         let content = stage.store.content().await?;
-        step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
+        step.check_after("store: flags as LaunchDarkly's", "8 of 8", saw, wiped);
         step.check("store: checkout, ON AGAIN", "on v42", stage.stored("checkout").await?);
+        for sdk in [Sdk::Connected, Sdk::New, Sdk::Polling { held: 43 }] {
+            stage.sdk(step, sdk, ("checkout", "on v42"), since).await?;
+        }
         step.check("store: overrides still known", "all 6", all_of(&OVERRIDDEN, content.overrides));
         step.check("exit code of verify", 6, verify.code.number());
         Ok(())
@@ -62,6 +75,8 @@ pub fn replay<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         let limits = Limits { route: Some(LIMIT), window_milliseconds: 500, ..Limits::default() };
         stage.control().limit(limits);
         step.tell(format!("LaunchDarkly takes {LIMIT} requests of a kind in half a second, and refuses more."));
+        step.tell("Its streams are slower than its API: what is changed now is not sent yet.");
+        stage.control().freeze();
         let first = stage.next_request();
         let ran = stage.anna(step, &["replay"]).await;
         stage.control().limit(Limits::default());
@@ -86,12 +101,18 @@ pub fn replay<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 /// LaunchDarkly's own stream brings what was replayed into the store.
 pub fn sent_out<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        stage.patches().await?;
-        step.tell("LaunchDarkly's stream sends each change, and a relay writes it where its version is higher (the");
-        step.tell("drill, in their place).");
-        step.check("store: checkout", "off v43", stage.stored("checkout").await?);
-        step.check("store: express-pay", "off v18", stage.stored("express-pay").await?);
-        step.check("store: search-v2", "off v91", stage.stored("search-v2").await?);
+        let since = Instant::now();
+        stage.control().thaw();
+        step.tell("LaunchDarkly's stream sends each change. The relay writes it where its version is higher, and broadcasts it to every SDK that is connected. Times count from LaunchDarkly's sending.");
+        let broadcast = stage.sdk(step, Sdk::Connected, ("checkout", "off v43"), since).await?;
+        stage.measure("LaunchDarkly's own change, until a connected SDK has it", broadcast);
+        stage.sdk(step, Sdk::ConnectedLate, ("checkout", "off v43"), since).await?;
+        step.check("store: checkout", "off v43", stage.stored_when("checkout", "off v43").await?);
+        step.check("store: express-pay", "off v18", stage.stored_when("express-pay", "off v18").await?);
+        step.check("store: search-v2", "off v91", stage.stored_when("search-v2", "off v91").await?);
+        for sdk in [Sdk::New, Sdk::Polling { held: 42 }] {
+            stage.sdk(step, sdk, ("checkout", "off v43"), since).await?;
+        }
         Ok(())
     })
 }
@@ -118,9 +139,8 @@ pub fn approval_given<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p
             stage.control().colleague_reviews(&id, "approve", CAROL).map_err(|error| error.to_string())?;
             stage.control().colleague_applies(&id, CAROL).map_err(|error| error.to_string())?;
         }
-        stage.patches().await?;
-        step.tell("carol approves and applies it in LaunchDarkly, whose stream sends it out (the drill, in a relay's");
-        step.tell("place).");
+        step.tell("carol approves and applies it in LaunchDarkly, whose stream sends it out.");
+        stage.stored_when("refunds", "off v6").await?;
         let ran = stage.anna(step, &["replay", "-f", "refunds"]).await;
         step.check("exit code", 0, ran.code.number());
         step.check("LaunchDarkly: refunds", "off v6", stage.launchdarkly("refunds")?);
@@ -149,8 +169,8 @@ pub fn conflict<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
 /// Nothing is owed any more, here and at the colleague's, and nothing is sent twice.
 pub fn nothing_owed<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        stage.patches().await?;
-        step.tell("LaunchDarkly's stream sends out what is left (the drill, in a relay's place).");
+        stage.as_launchdarkly_has_them_when("8 of 8").await?;
+        step.tell("LaunchDarkly's stream has sent out what was left.");
         let first = stage.next_request();
         let anna = stage.anna(step, &["replay"]).await;
         let bob = stage.bob(step, &["replay"]).await;
@@ -190,12 +210,14 @@ pub fn undo_refused<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> 
 /// LaunchDarkly has the word again: what is changed there reaches the store, and no override stands against it.
 pub fn over<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
     Box::pin(async move {
-        step.tell("carol, in LaunchDarkly, turns on again what was off: the incident is over. The stream sends it out");
-        step.tell("(the drill, in a relay's place).");
+        step.tell(
+            "carol, in LaunchDarkly, turns on again what was off: the incident is over. The stream sends it out.",
+        );
+        let since = Instant::now();
         for flag in ["checkout", "express-pay", "pricing-tier", "refunds", "search-v2"] {
             carol(stage, flag, &[json!({ "kind": "turnFlagOn" })], "the incident is over")?;
         }
-        stage.patches().await?;
+        stage.as_launchdarkly_has_them_when("8 of 8").await?;
         let first = stage.next_request();
         let anna = stage.anna(step, &["replay"]).await;
         let bob = stage.bob(step, &["verify"]).await;
@@ -207,8 +229,11 @@ pub fn over<'p>(stage: &'p mut Stage, step: &'p mut Step) -> Played<'p> {
         step.check("store: flags as LaunchDarkly's", "8 of 8", stage.as_launchdarkly_has_them().await?);
         step.check("store: overrides", "none", listed(content.overrides));
         step.check("store: says that it was filled", "yes", if content.initialised { "yes" } else { "no" });
-        let banner = content.records.get("banner") == stage.before.records.get("banner");
+        let banner = stage.same_record(content.records.get("banner"), stage.before.records.get("banner"));
         step.check("store: banner, which nobody touched", "same", if banner { "same" } else { "changed" });
+        for sdk in [Sdk::Connected, Sdk::ConnectedLate, Sdk::New, Sdk::Polling { held: 43 }] {
+            stage.sdk(step, sdk, ("checkout", "on v44"), since).await?;
+        }
         Ok(())
     })
 }

@@ -20,12 +20,14 @@ use std::fs;
 use std::io;
 use std::time::Instant;
 
+use super::interruption;
 use super::not_cleared;
 use super::redis_server::NoServer;
 use super::redis_server::RedisServer;
 use super::stage::not_set;
 use crate::error::ExitCode;
 use crate::error::Failure;
+use crate::error::Kind;
 use crate::ui::output::Output;
 use crew::Crew;
 use crew::Played;
@@ -67,8 +69,17 @@ struct Servers {
 /// Runs it.
 ///
 /// # Errors
-/// Where this machine does not let us: no temporary folder, no port, no thread.
+/// Where this machine does not let us (no temporary folder, no port, no thread), where it is interrupted, or where what it
+/// started does not end.
 pub async fn run(asked: &Asked, output: &Output) -> Result<ExitCode, Failure> {
+    tokio::select! {
+        // All that was started ends as its owner goes: crew, servers, folder.
+        name = interruption()? => Err(Failure::new(Kind::Other, format!("the sequences were ended by {name}"))),
+        ended = play_all(asked, output) => ended,
+    }
+}
+
+async fn play_all(asked: &Asked, output: &Output) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let folder = tempfile::Builder::new().prefix("rc-drill-").tempdir();
     let folder = folder.map_err(|error| not_set("there is no temporary folder", error))?;
@@ -158,7 +169,7 @@ impl Servers {
         for name in STORES {
             let folder = folder.join(name);
             fs::create_dir(&folder)?;
-            match RedisServer::start_with(&folder, databases).await {
+            match RedisServer::start_with_databases(&folder, databases).await {
                 Ok(server) => servers.push(server),
                 Err(why @ (NoServer::NotThere | NoServer::DoesNotStart { .. })) => {
                     return Ok(Self { servers: Vec::new(), none: Some(why.to_string()) });

@@ -10,7 +10,6 @@ use crate::change::net::net;
 use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::state::EditStanding;
 use crate::change::state::Outcome;
@@ -25,7 +24,7 @@ use crate::flag::record::Record;
 pub(super) fn is_so(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Folds) -> bool {
     let Some(state) = folded(filed, folds).filter(|state| state.is_owed()) else { return false };
     situation.seen.iter().filter(|(_, seen)| !seen.own_keys).any(|(chosen, seen)| {
-        let readable = matches!(seen.copy, Copy::Readable(_));
+        let readable = seen.copy.readable().is_some();
         match state.targets.get(&chosen.target) {
             Some(Outcome::Written { colleagues_see: false, .. }) => readable,
             Some(Outcome::Intended | Outcome::Unknown { .. }) => stands(filed, &chosen.target, seen),
@@ -36,8 +35,8 @@ pub(super) fn is_so(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Fo
 
 /// Whether what an edit wrote to a target stands there.
 pub(super) fn stands(filed: &FiledEdit<'_>, target: &Target, seen: &Seen) -> bool {
-    let Copy::Readable(record) = &seen.copy else { return false };
-    written(filed, target).is_some_and(|(_, after)| after.same_value(&record))
+    let Some(record) = seen.copy.readable() else { return false };
+    written(filed, target).is_some_and(|(_, after)| after.same_value(record))
 }
 
 /// What an edit met in a target and what it wrote there, by its file: where the record had changed before it could be

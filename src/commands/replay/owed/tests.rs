@@ -44,6 +44,7 @@ fn file(change: ChangeId, events: Vec<Happened>) -> LoadedFile {
         writable: true,
         newer: None,
         not_understood: Vec::new(),
+        end: None,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 pub use self::listener::ListenerControl;
 pub use self::listener::NotInTime;
 pub use self::listener::Wanted;
+pub use self::reading::EnvironmentKeys;
 pub use self::reading::SdkFlag;
 use super::account::identity::Member;
 use super::account::identity::Role;

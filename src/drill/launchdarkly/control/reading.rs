@@ -26,7 +26,44 @@ pub enum SdkFlag {
     },
 }
 
+/// An environment, and what opens it. The keys are those of the seed, or made up where it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentKeys {
+    /// Which one.
+    pub environment: Environment,
+    /// For server-side SDKs and relays.
+    pub sdk_key: String,
+    /// For mobile SDKs.
+    pub mobile_key: String,
+    /// For SDKs in browsers.
+    pub client_side_id: String,
+    /// How many flags its project has.
+    pub flags: usize,
+}
+
 impl Control {
+    /// All environments, by project, in the order in which they were made.
+    pub fn environments(&self) -> Vec<EnvironmentKeys> {
+        let account = self.shared.account();
+        let keys = account.environments().filter_map(|(project, one)| {
+            Some(EnvironmentKeys {
+                environment: format!("{}/{}", project.key, one.key).parse().ok()?,
+                sdk_key: one.sdk_key.clone(),
+                mobile_key: one.mobile_key.clone(),
+                client_side_id: one.id.clone(),
+                flags: project.flags.len(),
+            })
+        });
+        keys.collect()
+    }
+
+    /// The keys of a project's flags; none where there is no such project.
+    pub fn flag_keys(&self, environment: &Environment) -> Vec<String> {
+        let account = self.shared.account();
+        let project = account.project(environment.project.as_str());
+        project.map(|project| project.flags.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// The flag as the account holds it, in API shape, with all environments.
     ///
     /// # Errors
