@@ -57,6 +57,9 @@ pub struct Answer<'a> {
     /// LaunchDarkly's own record, if its own data path showed one: its stream, `/sdk/flags/{key}`, or a record in
     /// another target that we did not write.
     pub shown: Option<&'a Record>,
+    /// Whether what stands in the target as an override is over by a mark elsewhere: it gives way, however many edits it
+    /// had.
+    pub gives_way: bool,
 }
 
 /// What one target gets.
@@ -105,7 +108,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
             change: by.change,
         })
     };
-    if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision) {
+    if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision && !answer.gives_way) {
         if !shares_changes(newer, answer.sent) {
             return Ok(Settling::OfItsOwn);
         }
@@ -158,7 +161,7 @@ pub fn settle(
     shown: Option<&Record>,
 ) -> Result<Option<Settling>, PatchError> {
     let OverrideState::Replayed { version } = merged.state else { return Ok(None) };
-    after_patch(by, target, seen, &Answer { sent: merged, version, shown }).map(Some)
+    after_patch(by, target, seen, &Answer { sent: merged, version, shown, gives_way: false }).map(Some)
 }
 
 /// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not

@@ -24,7 +24,7 @@ fn sent() -> Override {
 }
 
 fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) -> Settling {
-    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown }).unwrap()
+    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown, gives_way: false }).unwrap()
 }
 
 fn held(found: Settling) -> (Option<Record>, Override) {
@@ -125,6 +125,19 @@ fn only_what_was_sent_is_settled() {
     assert_eq!(write.after.as_ref().unwrap().text(), flag(47, false, 1, 2).text());
     let again = answered(&seen(write.after.as_ref(), Some(&next)), &sent(), 43, None);
     assert_eq!(again, Settling::OfItsOwn);
+}
+
+/// It ended while this store was away, and another one was sent since: the more edits it had, the less that may matter.
+#[test]
+fn what_is_over_gives_way() {
+    let mut over = override_of(&flag(42, true, 1, 0), &[OFF], change(7));
+    over.revision = 8;
+    let here = seen(Some(&over.in_force().unwrap()), Some(&over));
+    assert_eq!(answered(&here, &sent(), 43, None), Settling::OfItsOwn);
+    let answer = Answer { sent: &sent(), version: 43, shown: None, gives_way: true };
+    let (after, next) = held(after_patch(&by(), &sample::target("a"), &here, &answer).unwrap());
+    assert_eq!(after.unwrap().version(), 43);
+    assert_eq!((next.changes, next.state), (sent().changes, OverrideState::Replayed { version: 43 }));
 }
 
 /// Two operators on two sides of a broken network: what lost was not sent, and no mark may say that it was.

@@ -23,6 +23,7 @@ use crate::commands::relays::Before;
 use crate::commands::replay;
 use crate::commands::replay::owed;
 use crate::commands::replay::owed::Astray;
+use crate::commands::replay::owed::Matter;
 use crate::commands::replay::owed::Owed;
 use crate::commands::replay::owed::Subject;
 use crate::commands::survey;
@@ -229,12 +230,17 @@ fn is_with_launchdarkly(mark: &EndedMark) -> bool {
 
 /// What is over, and still stands somewhere.
 fn left_over(owed: &Owed, subject: &Subject, wanted: impl Fn(&EndedMark) -> bool) -> Vec<String> {
+    let told = |mark: &EndedMark, stores: &[String]| {
+        format!("{} by {}, and not yet in {}", mark.ending, mark.actor.user, list(stores))
+    };
     let left = owed.leftovers.iter().filter(|(matter, mark)| matter.subject == *subject && wanted(mark));
     let left = left.map(|(matter, mark)| {
-        let stores: Vec<String> = matter.seen.iter().map(|(target, _)| target.store.clone()).collect();
-        format!("{} by {}, and not yet in {}", mark.ending, mark.actor.user, list(&stores))
+        told(mark, &matter.seen.iter().map(|(target, _)| target.store.clone()).collect::<Vec<_>>())
     });
-    left.collect()
+    // Where another override is in force, which it will give way to.
+    let matters = owed.owed.iter().chain(&owed.replayed).filter(|matter| matter.subject == *subject);
+    let over = matters.flat_map(Matter::over).filter(|(_, mark)| wanted(mark));
+    left.chain(over.map(|(target, mark)| told(mark, std::slice::from_ref(&target.store)))).collect()
 }
 
 /// What is not over about an edit; `None` where stores or playback tell how it ended, or that it never began.

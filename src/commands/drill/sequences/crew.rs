@@ -7,8 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -31,14 +29,11 @@ pub struct Played {
     pub ended: Option<Ended>,
     /// How many commands were typed.
     pub commands: usize,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// Plays one story, to its end or to the first rule that is broken.
 pub async fn play(lane: &Lane, story: &Story) -> Played {
-    let began = Instant::now();
-    let played = |told, ended, commands| Played { story: story.clone(), told, ended, commands, took: began.elapsed() };
+    let played = |told, ended, commands| Played { story: story.clone(), told, ended, commands };
     let world = match World::new(lane, &story.cast).await {
         Ok(world) => world,
         Err(trouble) => return played(String::new(), Some(Ended::Trouble(trouble)), 0),

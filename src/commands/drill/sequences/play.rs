@@ -36,6 +36,8 @@ use super::world::World;
 use super::world::playback;
 use super::world::store::Content;
 use super::world::wire::Stop;
+use super::world::wire::To;
+use super::world::wire::UNANSWERED;
 use crate::commands::drill::operator::Operator;
 use crate::commands::drill::operator::Ran;
 use crate::commands::drill::raw::Trouble;
@@ -43,6 +45,9 @@ use crate::drill::launchdarkly::SdkFlag;
 
 /// How long a command may take. Replays wait for LaunchDarkly several times, and others may be played at the same time.
 const COMMAND_MAX: Duration = Duration::from_secs(240);
+
+/// How often those who write at the same moment get the chance to be heard together.
+const GATHERED: usize = 3;
 
 /// Why a story was not played to its end.
 #[derive(Debug)]
@@ -237,21 +242,21 @@ impl Play {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let before = self.world.gate.is_running(number);
         let mut sights = 0_u16;
+        // Whose answer is waited for before anybody else has his turn.
+        let mut asked = None;
         let outcome = {
             let mut command = pin!(operator.run(&words));
             loop {
                 let stop = tokio::select! {
                     biased;
-                    stop = self.next_stop(number) => stop,
+                    stop = self.next_stop(number, asked) => stop,
                     ran = &mut command => break Ok(Some(ran)),
                 };
                 let Some(stop) = stop else { return Err(Ended::Trouble("the gate is gone".to_owned())) };
-                if stop.command != number {
-                    self.waiting.push_back(stop);
-                    continue;
-                }
                 sights = sights.saturating_add(1);
-                match self.sight(typed, sights, number).await {
+                asked = (!stop.answered).then_some(stop.to);
+                let place = format!("{sights}, {}", words_of(&stop));
+                match self.sight(typed, sights, &place, number).await {
                     Ok(Fate::Passes) => stop.reply(true),
                     Ok(Fate::Cut) => stop.reply(false),
                     Ok(Fate::Killed) => {
@@ -269,20 +274,47 @@ impl Play {
         outcome
     }
 
-    async fn next_stop(&mut self, number: u64) -> Option<Stop> {
-        match self.waiting.iter().position(|stop| stop.command == number) {
-            Some(place) => self.waiting.remove(place),
-            None => self.world.stops.recv().await,
+    /// The next stop of a command. Whoever was asked answers first; of those that come at the same moment the first store
+    /// has the first turn, and LaunchDarkly the last: whoever happens to be quicker must not decide.
+    async fn next_stop(&mut self, number: u64, asked: Option<To>) -> Option<Stop> {
+        let mut asked = asked;
+        loop {
+            for _ in 0..GATHERED {
+                tokio::task::yield_now().await;
+                while let Ok(stop) = self.world.stops.try_recv() {
+                    self.waiting.push_back(stop);
+                }
+            }
+            let ours = self
+                .waiting
+                .iter()
+                .enumerate()
+                .filter(|(_, stop)| stop.command == number && asked.is_none_or(|asked| stop.to == asked));
+            if let Some((place, _)) = ours.min_by_key(|(place, stop)| (stop.to, *place)) {
+                return self.waiting.remove(place);
+            }
+            let stop = match asked {
+                None => self.world.stops.recv().await?,
+                Some(_) => match timeout(UNANSWERED, self.world.stops.recv()).await {
+                    Ok(stop) => stop?,
+                    // Its connection broke, or it takes its time.
+                    Err(_) => {
+                        asked = None;
+                        continue;
+                    }
+                },
+            };
+            self.waiting.push_back(stop);
         }
     }
 
     /// One sight of the world by a command: a message is about to go out, or its answer is there.
-    async fn sight(&mut self, typed: &Typed, sights: u16, number: u64) -> Result<Fate, Ended> {
+    async fn sight(&mut self, typed: &Typed, sights: u16, place: &str, number: u64) -> Result<Fate, Ended> {
         self.hear_ours().await?;
         self.relays_write(Pace::Prompt).await?;
         let mut fate = Fate::Passes;
         for meanwhile in typed.meanwhile.iter().filter(|meanwhile| meanwhile.at == sights) {
-            self.told.say(format!("  meanwhile, at its sight {sights}:"));
+            self.told.say(format!("  meanwhile, at its sight {place}:"));
             if let Some(running) = self.running.last_mut() {
                 running.disturbed = true;
                 running.interrupted = true;
@@ -486,6 +518,15 @@ fn words(typed: &Typed, operator: &Operator) -> Result<Vec<String>, Trouble> {
         std::fs::write(&file, lines.join("\n")).map_err(|error| error.to_string())?;
     }
     Ok(typed.verb.words(&file.display().to_string()))
+}
+
+/// Where a command is.
+fn words_of(stop: &Stop) -> String {
+    let to = match stop.to {
+        To::Store(store) => STORES.get(store).copied().unwrap_or("?"),
+        To::LaunchDarkly => "LaunchDarkly",
+    };
+    if stop.answered { format!("{to} has answered") } else { format!("before {to} is asked") }
 }
 
 /// The ids of changes in the comment of a request's body.

@@ -171,10 +171,20 @@ fn owed(claim: &Claim<'_>, scope: &[&str]) -> Option<String> {
     claim.stores.iter().find_map(|look| {
         let mut overrides = look.content.overrides.iter();
         overrides.find_map(|(flag, text)| {
-            let edition = Edition::parse(text).ok().filter(Edition::is_owed)?;
+            let edition = Edition::parse(text).ok().filter(|edition| edition.is_owed() && !is_over(claim, edition))?;
             let in_scope = scope.is_empty() || scope.contains(&flag.as_str());
             in_scope.then(|| format!("{flag} is owed by {}, change {}", look.store, edition.newest()))
         })
+    })
+}
+
+/// Whether a store says that it is over: one in which it still stands did not answer when it ended.
+fn is_over(claim: &Claim<'_>, edition: &Edition) -> bool {
+    let keys = || edition.changes.iter().map(|change| format!("{change}/{}", edition.flag));
+    let marks = |look: &Look<'_>| keys().filter_map(|key| look.content.ended.get(&key)).cloned().collect::<Vec<_>>();
+    claim.stores.iter().flat_map(marks).any(|text| {
+        let mark: Value = serde_json::from_str(&text).unwrap_or_default();
+        mark.get("revision").and_then(Value::as_u64).is_some_and(|revision| revision >= edition.revision)
     })
 }
 

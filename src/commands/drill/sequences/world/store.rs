@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use serde_json::Map;
 use serde_json::Value;
@@ -58,7 +59,10 @@ impl Store {
     /// What went wrong, in words.
     pub async fn database(socket: &str, number: usize) -> Result<Self, Trouble> {
         let client = redis::Client::open(format!("unix://{socket}?db={number}")).map_err(|error| error.to_string())?;
-        let connection = in_time(client.get_multiplexed_async_connection()).await?;
+        // The client's own limits would take a machine that is busy with other sequences for an outage.
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(WITHIN)).set_response_timeout(Some(WITHIN));
+        let connection = in_time(client.get_multiplexed_async_connection_with_config(&config)).await?;
         let mut store = Store::Redis(connection);
         store.restore(&Content::default()).await?;
         Ok(store)

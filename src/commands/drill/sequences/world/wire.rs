@@ -15,7 +15,6 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
@@ -34,9 +33,9 @@ const PIECE: usize = 65_536;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 64;
 
-/// How often, and how far apart, a port that could not be had again is tried.
-const TRIES: u32 = 200;
-const TRY_PAUSE: Duration = Duration::from_millis(10);
+/// So long a message waits behind one that is not answered: then it belongs to it. Otherwise how many messages there are
+/// would depend on who is quicker.
+pub const UNANSWERED: Duration = Duration::from_millis(100);
 
 /// How long a wire may take to open or close.
 const SWITCH_MAX: Duration = Duration::from_secs(10);
@@ -62,7 +61,7 @@ impl Stop {
 }
 
 /// What a wire leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
     /// A store, by number.
     Store(usize),
@@ -105,10 +104,18 @@ impl Gate {
 }
 
 /// Where a wire can be used by a home, and what is at its other end.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Ends {
-    Sockets { here: PathBuf, there: PathBuf },
-    Ports { here: SocketAddr, there: SocketAddr },
+    Sockets {
+        here: PathBuf,
+        there: PathBuf,
+    },
+    Ports {
+        here: SocketAddr,
+        there: SocketAddr,
+        /// Bound, and never listening: while nobody listens, nobody else gets the port.
+        _kept: TcpSocket,
+    },
 }
 
 /// One wire. It ends when it is dropped.
@@ -141,10 +148,9 @@ impl Wire {
     /// # Errors
     /// Where there is no port.
     pub async fn to_port(gate: &Gate, to: To, there: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let here = listener.local_addr()?;
-        drop(listener);
-        Self::lay(gate, to, Ends::Ports { here, there }, here.to_string()).await
+        let kept = bound(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let here = kept.local_addr()?;
+        Self::lay(gate, to, Ends::Ports { here, there, _kept: kept }, here.to_string()).await
     }
 
     async fn lay(gate: &Gate, to: To, ends: Ends, address: String) -> io::Result<Self> {
@@ -182,13 +188,10 @@ async fn serve(
     listens: watch::Sender<bool>,
 ) -> io::Result<()> {
     let mut connections = JoinSet::new();
-    let mut kept: Option<TcpSocket> = None;
     loop {
         if open.wait_for(|open| *open).await.is_err() {
             return Ok(());
         }
-        // A port that nobody listens at refuses; keeping it bound meanwhile, nobody else gets it.
-        drop(kept.take());
         match &ends {
             Ends::Sockets { here, there } => {
                 let listener = UnixListener::bind(here)?;
@@ -209,8 +212,8 @@ async fn serve(
                 drop(listener);
                 std::fs::remove_file(here)?;
             }
-            Ends::Ports { here, there } => {
-                let listener = bound(*here).await?.listen(BACKLOG)?;
+            Ends::Ports { here, there, .. } => {
+                let listener = bound(*here)?.listen(BACKLOG)?;
                 listens.send_replace(true);
                 loop {
                     tokio::select! {
@@ -227,7 +230,6 @@ async fn serve(
                     while connections.try_join_next().is_some() {}
                 }
                 drop(listener);
-                kept = Some(bound(*here).await?);
             }
         }
         connections.shutdown().await;
@@ -235,19 +237,13 @@ async fn serve(
     }
 }
 
-/// A socket that is bound to the port and does not listen.
-async fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
-    let mut tries = 0;
-    loop {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address) {
-            Ok(()) => return Ok(socket),
-            Err(error) if tries == TRIES => return Err(error),
-            Err(_) => tries += 1,
-        }
-        sleep(TRY_PAUSE).await;
-    }
+/// A socket that is bound to a port, which sockets of ours may share, and that does not listen.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Carries messages one way and answers the other, until either side is gone or the command is killed.
@@ -259,8 +255,14 @@ where
     let (mut out, mut back) = (vec![0; PIECE], vec![0; PIECE]);
     let mut asked = false;
     loop {
+        let message = async {
+            if asked {
+                sleep(UNANSWERED).await;
+            }
+            near.read(&mut out).await
+        };
         tokio::select! {
-            read = near.read(&mut out) => {
+            read = message => {
                 let Some(message) = piece(read, &out) else { return };
                 if !gate.passes(command, to, false).await || far.write_all(message).await.is_err() {
                     return;
@@ -291,6 +293,8 @@ fn piece(read: io::Result<usize>, buffer: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// A server that says back what it hears.
