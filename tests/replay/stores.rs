@@ -53,6 +53,23 @@ fn what_ended_while_a_store_was_away_gives_way_to_what_came_after_it() {
     shop.rc("verify").code(0);
 }
 
+/// A colleague edits it while it is sent, and another store is away: LaunchDarkly has something all the same.
+#[test]
+fn something_was_sent_though_more_is_owed_and_a_store_is_away() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.stores[1].freeze();
+    let run = shop.sending("replay --timeout 300ms");
+    shop.rc("update -f checkout -s on --timeout 300ms").code(5);
+    let (code, told) = run.finished();
+    assert_eq!(code, Some(6), "{told}");
+    assert!(told.contains("another edit, which stays owed"), "{told}");
+    assert!(!shop.is_on("checkout"));
+    shop.stores[1].thaw();
+    shop.rc("replay").code(0);
+    assert!(shop.is_on("checkout"));
+}
+
 /// No store took it, and then somebody in LaunchDarkly does the same: its record is not what the edit wrote.
 #[test]
 fn what_no_store_took_is_not_found_in_launchdarklys_own_record() {

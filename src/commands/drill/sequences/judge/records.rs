@@ -128,7 +128,9 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
     if bases.contains(&&edition.base) {
         return Ok(());
     }
-    if !bases.is_empty() {
+    // Stores may hold different records, and each is edited in place; but in one store the base stays.
+    let before = segment.before.overrides.get(flag).and_then(|text| Edition::parse(text).ok());
+    if before.is_some_and(|before| before.changes.first() == first) {
         let why = "it had another base before, and the same first change";
         return Err(Broken::new(
             Rule::Base,
