@@ -59,6 +59,24 @@ pub struct Asked {
     pub keep: bool,
 }
 
+impl Asked {
+    /// Whether the steps that were asked for are there. Step 0 is none, for a story that fails without any.
+    fn are_there(&self, redis: bool) -> Result<(), Failure> {
+        if self.only.is_empty() {
+            return Ok(());
+        }
+        if self.count > 1 {
+            return Err(Failure::usage("--only is for one sequence:  rc drill --sequences 1 --seed SEED --only STEPS"));
+        }
+        let story = generator::story(self.seed, redis);
+        let is_there = |number: &usize| *number == 0 || story.steps.iter().any(|step| step.number == *number);
+        match self.only.iter().find(|number| !is_there(number)) {
+            Some(number) => Err(Failure::usage(format!("the sequence of seed {} has no step {number}", self.seed))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The servers that all sequences share.
 struct Servers {
     servers: Vec<RedisServer>,
@@ -91,6 +109,7 @@ async fn play_all(asked: &Asked, output: &Output) -> Result<ExitCode, Failure> {
     let servers = Servers::start(folder.path(), databases).await.map_err(|error| not_set("no folder", error))?;
     let sockets: Vec<String> = servers.servers.iter().map(|server| server.socket().display().to_string()).collect();
     let redis = !sockets.is_empty();
+    asked.are_there(redis)?;
     output.report(&report::opening(asked, &servers.told()));
 
     let lane = |number| Lane::new(folder.path(), &sockets, number);

@@ -188,17 +188,12 @@ struct FailedJson<'r> {
 impl Run {
     /// As JSON.
     pub fn json(&self) -> RunJson<'_> {
-        let one = |failed: &Failed| FailedJson {
+        let failed = self.failed.iter().map(|failed| FailedJson {
             seed: failed.story.seed,
             rule: failed.rule.map(|rule| rule.to_string()),
-            evidence: "",
-            told: "",
-            again: only(&failed.story),
-        };
-        let failed = self.failed.iter().map(|failed| FailedJson {
             evidence: &failed.evidence,
             told: &failed.told,
-            ..one(failed)
+            again: only(&failed.story),
         });
         RunJson {
             held: self.held(),
@@ -209,5 +204,74 @@ impl Run {
             milliseconds: self.took.as_millis(),
             failed: failed.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge::Broken;
+    use super::super::steps::generator;
+    use super::*;
+
+    fn played(seed: u64, ended: Option<Ended>) -> Played {
+        Played { story: generator::story(seed, true), told: "what happened".to_owned(), ended, commands: 4 }
+    }
+
+    fn run(failed: Vec<Ended>) -> Run {
+        let mut run = Run::new(&Asked { count: 3, seed: 7, only: Vec::new(), keep: false });
+        let ends = failed.into_iter().map(Some).chain([const { None }; 3]).take(3);
+        (7..).zip(ends).for_each(|(seed, ended)| run.add(played(seed, ended)));
+        run
+    }
+
+    fn broken() -> Ended {
+        Broken::new(Rule::AtRest, "eu still has an override").into()
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn all_held() {
+        let run = run(Vec::new());
+        assert!(run.held());
+        assert_eq!(plain(&run.verdict()), "HELD: 3 sequences from seed 7, 12 commands, in 1 s.");
+        let unfinished = Run { played: 2, ..run };
+        assert!(!unfinished.held(), "not all were played");
+    }
+
+    #[test]
+    fn what_failed_is_told_with_its_seed_and_how_to_play_it_again() {
+        let mut run = run(vec![broken(), Ended::Trouble("no port".to_owned())]);
+        assert!(!run.held());
+        let verdict = plain(&run.verdict());
+        let first = "SEED 7\nwhat happened\nBROKEN: at the end all agree, or what is owed is said (issue 4)\n  \
+                     eu still has an override\n  Again, with every step: rc drill --sequences 1 --seed 7\n";
+        assert!(verdict.starts_with(first), "{verdict}");
+        assert!(
+            verdict.contains("SEED 8\nwhat happened\nNOT PLAYED: the drill's own trouble\n  no port\n"),
+            "{verdict}"
+        );
+        assert!(verdict.ends_with("\nNOT HELD: 2 of 3 that were played, in 1 s."), "{verdict}");
+        let mut shorter = played(7, Some(broken()));
+        shorter.story.steps.retain(|step| matches!(step.number, 2 | 5));
+        run.shorter = Some(shorter);
+        let verdict = plain(&run.verdict());
+        assert!(verdict.contains("SHORTER, of seed 7:\nwhat happened\nBROKEN: "), "{verdict}");
+        assert!(verdict.contains("rc drill --sequences 1 --seed 7 --only 2,5\n"), "{verdict}");
+    }
+
+    /// The object is the one that docs/drill.md shows.
+    #[test]
+    fn the_object_is_documented() {
+        let page = include_str!("../../../../docs/drill.md");
+        let (_, after) = page.split_once("```json sequences\n").unwrap();
+        let shown: serde_json::Value = serde_json::from_str(after.split_once("\n```").unwrap().0).unwrap();
+        let real = serde_json::to_value(run(vec![broken()]).json()).unwrap();
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&shown), names(&real));
+        assert_eq!(names(&shown["failed"][0]), names(&real["failed"][0]));
+        assert_eq!(real["failed"][0]["rule"], "at the end all agree, or what is owed is said (issue 4)");
     }
 }
