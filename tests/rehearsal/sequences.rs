@@ -7,6 +7,8 @@ use super::Started;
 use super::drill;
 use super::nothing_is_left;
 use super::path_with_redis;
+use super::processes_about;
+use super::wait_until;
 
 #[test]
 fn they_hold_with_redis() {
@@ -70,6 +72,7 @@ fn they_are_stopped_in_the_middle() {
         let (ended, talk) = started.until("random sequences, seed ").ended_by(signal);
         assert_eq!(ended.code(), Some(1), "{talk}");
         assert!(talk.contains("the sequences were ended by"), "{talk}");
+        wait_until("its processes are gone", || processes_about(temporary.path()).is_empty());
         nothing_is_left(temporary.path());
     }
 }

@@ -11,6 +11,7 @@ mod judge;
 mod lane;
 mod play;
 mod report;
+mod running;
 mod shrink;
 mod steps;
 mod told;

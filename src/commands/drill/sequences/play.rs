@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -23,7 +22,6 @@ use super::judge::patches::Patched;
 use super::judge::records;
 use super::judge::records::Segment;
 use super::steps::Event;
-use super::steps::Interjection;
 use super::steps::OnConflict;
 use super::steps::Pace;
 use super::steps::STORES;
@@ -36,8 +34,6 @@ use super::world::World;
 use super::world::playback;
 use super::world::store::Content;
 use super::world::wire::Stop;
-use super::world::wire::To;
-use super::world::wire::UNANSWERED;
 use crate::commands::drill::operator::Operator;
 use crate::commands::drill::operator::Ran;
 use crate::commands::drill::raw::Trouble;
@@ -45,9 +41,6 @@ use crate::drill::launchdarkly::SdkFlag;
 
 /// How long a command may take. Replays wait for LaunchDarkly several times, and others may be played at the same time.
 const COMMAND_MAX: Duration = Duration::from_secs(240);
-
-/// How often those who write at the same moment get the chance to be heard together.
-const GATHERED: usize = 3;
 
 /// Why a story was not played to its end.
 #[derive(Debug)]
@@ -91,11 +84,11 @@ pub struct Play {
     /// What every store held when it was looked at last.
     pub contents: Vec<Content>,
     /// The commands that are running, the innermost last.
-    running: Vec<Running>,
+    pub(super) running: Vec<Running>,
     /// The number of the newest command.
     commands: u64,
     /// Stops of a command that waits for another one to end.
-    waiting: VecDeque<Stop>,
+    pub(super) waiting: VecDeque<Stop>,
     /// The newest change of every approval request that was made and not declined since.
     pub(super) requests: Vec<String>,
     /// How many requests of LaunchDarkly's API were looked at for that.
@@ -118,13 +111,6 @@ pub(super) struct Running {
     pub(super) cut: bool,
     /// Whether it changed anything.
     pub(super) did: bool,
-}
-
-/// What is done with a message, and with the command that it belongs to.
-enum Fate {
-    Passes,
-    Cut,
-    Killed,
 }
 
 impl Play {
@@ -232,114 +218,6 @@ impl Play {
         })
     }
 
-    async fn run(
-        &mut self,
-        typed: &Typed,
-        operator: &Operator,
-        words: &[String],
-        number: u64,
-    ) -> Result<Option<Ran>, Ended> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let before = self.world.gate.is_running(number);
-        let mut sights = 0_u16;
-        // Whose answer is waited for before anybody else has his turn.
-        let mut asked = None;
-        let outcome = {
-            let mut command = pin!(operator.run(&words));
-            loop {
-                let stop = tokio::select! {
-                    biased;
-                    stop = self.next_stop(number, asked) => stop,
-                    ran = &mut command => break Ok(Some(ran)),
-                };
-                let Some(stop) = stop else { return Err(Ended::Trouble("the gate is gone".to_owned())) };
-                sights = sights.saturating_add(1);
-                asked = (!stop.answered).then_some(stop.to);
-                let place = format!("{sights}, {}", words_of(&stop));
-                match self.sight(typed, sights, &place, number).await {
-                    Ok(Fate::Passes) => stop.reply(true),
-                    Ok(Fate::Cut) => stop.reply(false),
-                    Ok(Fate::Killed) => {
-                        stop.reply(false);
-                        break Ok(None);
-                    }
-                    Err(ended) => break Err(ended),
-                }
-            }
-            // Here the command is dropped: killed, if it has not ended by itself.
-        };
-        self.world.gate.kill(number);
-        self.waiting.retain(|stop| stop.command != number);
-        self.world.gate.is_running(before);
-        outcome
-    }
-
-    /// The next stop of a command. Whoever was asked answers first; of those that come at the same moment the first store
-    /// has the first turn, and LaunchDarkly the last: whoever happens to be quicker must not decide.
-    async fn next_stop(&mut self, number: u64, asked: Option<To>) -> Option<Stop> {
-        let mut asked = asked;
-        loop {
-            for _ in 0..GATHERED {
-                tokio::task::yield_now().await;
-                while let Ok(stop) = self.world.stops.try_recv() {
-                    self.waiting.push_back(stop);
-                }
-            }
-            let ours = self
-                .waiting
-                .iter()
-                .enumerate()
-                .filter(|(_, stop)| stop.command == number && asked.is_none_or(|asked| stop.to == asked));
-            if let Some((place, _)) = ours.min_by_key(|(place, stop)| (stop.to, *place)) {
-                return self.waiting.remove(place);
-            }
-            let stop = match asked {
-                None => self.world.stops.recv().await?,
-                Some(_) => match timeout(UNANSWERED, self.world.stops.recv()).await {
-                    Ok(stop) => stop?,
-                    // Its connection broke, or it takes its time.
-                    Err(_) => {
-                        asked = None;
-                        continue;
-                    }
-                },
-            };
-            self.waiting.push_back(stop);
-        }
-    }
-
-    /// One sight of the world by a command: a message is about to go out, or its answer is there.
-    async fn sight(&mut self, typed: &Typed, sights: u16, place: &str, number: u64) -> Result<Fate, Ended> {
-        self.hear_ours().await?;
-        self.relays_write(Pace::Prompt).await?;
-        let mut fate = Fate::Passes;
-        for meanwhile in typed.meanwhile.iter().filter(|meanwhile| meanwhile.at == sights) {
-            self.told.say(format!("  meanwhile, at its sight {place}:"));
-            if let Some(running) = self.running.last_mut() {
-                running.disturbed = true;
-                running.interrupted = true;
-                running.cut |= !matches!(meanwhile.what, Interjection::Typed(_));
-            }
-            match &meanwhile.what {
-                Interjection::Killed => return Ok(Fate::Killed),
-                Interjection::Cut => {
-                    self.told.say("  its connection breaks".to_owned());
-                    fate = Fate::Cut;
-                }
-                Interjection::Event(event) => {
-                    self.ours().await?;
-                    self.event(event).await?;
-                }
-                Interjection::Typed(other) => {
-                    self.ours().await?;
-                    self.command(other).await?;
-                    self.world.gate.is_running(number);
-                }
-            }
-        }
-        Ok(fate)
-    }
-
     /// Several things happen at once.
     pub(super) async fn events(&mut self, events: &[Event]) -> Result<(), Ended> {
         for event in events {
@@ -410,7 +288,7 @@ impl Play {
     }
 
     /// What LaunchDarkly says now was made by the command that runs.
-    async fn hear_ours(&mut self) -> Result<(), Ended> {
+    pub(super) async fn hear_ours(&mut self) -> Result<(), Ended> {
         self.hear(&By::Replay { changes: Vec::new() }).await
     }
 
@@ -464,7 +342,7 @@ impl Play {
     }
 
     /// Relays that are at least as fast as this write what they have heard.
-    async fn relays_write(&mut self, pace: Pace) -> Result<(), Ended> {
+    pub(super) async fn relays_write(&mut self, pace: Pace) -> Result<(), Ended> {
         let may = |of: Pace| of == Pace::Prompt || (of == Pace::Slow && pace == Pace::Slow);
         let busy = self.world.busy(|relay| may(relay.pace));
         if busy.is_empty() {
@@ -518,15 +396,6 @@ fn words(typed: &Typed, operator: &Operator) -> Result<Vec<String>, Trouble> {
         std::fs::write(&file, lines.join("\n")).map_err(|error| error.to_string())?;
     }
     Ok(typed.verb.words(&file.display().to_string()))
-}
-
-/// Where a command is.
-fn words_of(stop: &Stop) -> String {
-    let to = match stop.to {
-        To::Store(store) => STORES.get(store).copied().unwrap_or("?"),
-        To::LaunchDarkly => "LaunchDarkly",
-    };
-    if stop.answered { format!("{to} has answered") } else { format!("before {to} is asked") }
 }
 
 /// The ids of changes in the comment of a request's body.

@@ -1,25 +1,27 @@
 //! The world of one sequence: a simulated LaunchDarkly, stores, relays, homes with operators, and the wires between them.
 //! It does what events say and tells how things are. It must not judge, and it knows nothing of the commands.
 
+mod beginning;
 pub mod colleague;
 pub mod playback;
 pub mod relay;
 pub mod store;
 pub mod wire;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Map;
 use serde_json::Value;
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::mpsc;
 
+use self::beginning::seed;
+use self::beginning::settle;
 use self::relay::Relay;
 use self::store::Content;
 use self::store::Store;
@@ -31,7 +33,6 @@ use super::lane::Lane;
 use super::steps::Cast;
 use super::steps::Event;
 use super::steps::FLAGS;
-use super::steps::OPERATORS;
 use super::steps::STORES;
 use crate::commands::drill::operator::Operator;
 use crate::commands::drill::raw::Trouble;
@@ -44,7 +45,6 @@ use crate::drill::launchdarkly::Limits;
 use crate::drill::launchdarkly::Options;
 use crate::drill::launchdarkly::Running;
 use crate::drill::launchdarkly::SdkFlag;
-use crate::drill::launchdarkly::Seed;
 use crate::drill::launchdarkly::SimulatedLaunchDarkly;
 use crate::flag::key::Environment;
 
@@ -54,6 +54,9 @@ const TOKEN: &str = "api-drill";
 /// How long commands wait for stores and for LaunchDarkly. What is away refuses at once, so nobody waits for that; and a
 /// machine that is busy with other sequences must not look like an outage.
 const PATIENCE: &str = "60s";
+
+/// The paths that changes of flags go to.
+const PATCHED: &str = "*/flags/*";
 
 /// How slow LaunchDarkly is when it is slow.
 const SLOW: Duration = Duration::from_millis(150);
@@ -271,7 +274,6 @@ impl World {
     /// # Errors
     /// Where the world itself fails, in words.
     pub async fn happens(&mut self, event: &Event) -> Result<Vec<String>, Trouble> {
-        let api = |method, path: &str, fault: Fault| fault.on(method, path);
         match event {
             Event::ApiAway => {
                 self.api_away = true;
@@ -280,12 +282,12 @@ impl World {
             Event::ApiFails { status, times } => {
                 let fault = Fault::status(*status).times(*times);
                 // LaunchDarkly's conflicts are for changes only.
-                let fault = if *status == 409 { api("PATCH", "/api/v2/flags/*", fault) } else { fault };
+                let fault = if *status == 409 { fault.on("PATCH", PATCHED) } else { fault };
                 self.control().fault(fault).await.map_err(trouble)?;
             }
             Event::AnswersLost { times } => {
                 let lost = Fault::new(FaultKind::Close).times(*times).after_applying();
-                self.control().fault(api("PATCH", "/api/v2/flags/*", lost)).await.map_err(trouble)?;
+                self.control().fault(lost.on("PATCH", PATCHED)).await.map_err(trouble)?;
             }
             Event::ApiSlow => {
                 let milliseconds = u64::try_from(SLOW.as_millis()).unwrap_or(0);
@@ -450,54 +452,7 @@ async fn lay(
     Ok(Wires { parted: vec![false; stores.len()], stores, launchdarkly, parted_from_launchdarkly: false })
 }
 
-/// The operators in their homes.
-fn settle(lane: &Lane, cast: &Cast, wires: &[Wires], folder: &Path) -> Result<Vec<Operator>, Trouble> {
-    for (number, wires) in wires.iter().enumerate() {
-        let database = lane.database();
-        let store = |(label, wire): (&&str, &Wire)| format!("{label}=unix://{}?db={database}", wire.address());
-        let stores: Vec<String> = STORES.iter().zip(&wires.stores).map(store).collect();
-        let setting = if stores.is_empty() {
-            format!("RC_STORES={}=file://{}", STORES[0], folder.join("flags.json").display())
-        } else {
-            format!("REDIS_HOSTS={}", stores.join(","))
-        };
-        let home = home(folder, number);
-        fs::create_dir(&home).map_err(trouble)?;
-        let dot_env = format!(
-            "{setting}\nLD_API_URL=http://{}\nLD_API_KEY={TOKEN}\nRC_TIMEOUT={PATIENCE}\nRC_API_TIMEOUT={PATIENCE}\n",
-            wires.launchdarkly.address()
-        );
-        fs::write(home.join(".env"), dot_env).map_err(trouble)?;
-    }
-    let operator = |(who, number): (&&'static str, &usize)| Operator::at(who, &home(folder, *number));
-    Ok(OPERATORS.iter().zip(&cast.homes).map(operator).collect())
-}
-
 /// The folder of a home.
-pub fn home(folder: &Path, number: usize) -> std::path::PathBuf {
+pub fn home(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("home{}", number + 1))
-}
-
-/// The account: one environment, in which flags with the tag `money` need an approval.
-fn seed() -> Result<Seed, Trouble> {
-    let flags = FLAGS.iter().map(|flag| {
-        let values: Vec<Value> = flag.values.iter().filter_map(|value| serde_json::from_str(value).ok()).collect();
-        let tags = if flag.needs_approval { json!(["money"]) } else { json!([]) };
-        let configuration =
-            json!({ "on": true, "version": flag.version, "fallthrough": { "variation": 0 }, "offVariation": 1 });
-        let whole = json!({ "variations": values, "tags": tags, "environments": { "production": configuration } });
-        (flag.key.to_owned(), whole)
-    });
-    let bystander = json!({ "variations": [{ "text": "Grüße", "size": 1.5 }, { "text": "", "size": 0 }] });
-    let flags = flags.chain([(BYSTANDER.to_owned(), bystander)]);
-    let document = json!({
-        "projects": { "shop": {
-            "environments": { "production": {
-                "approvalSettings": { "required": true, "requiredApprovalTags": ["money"], "minNumApprovals": 1 },
-            } },
-            "flags": flags.collect::<Map<String, Value>>(),
-        } },
-        "tokens": { TOKEN: { "name": "rc", "role": "writer", "service": true, "member": "rc" } },
-    });
-    Seed::from_json(&document.to_string()).map_err(trouble)
 }
