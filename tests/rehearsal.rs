@@ -1,10 +1,11 @@
 //! `rc drill` as somebody runs it: with a Redis of its own and without, on a scratch prefix of somebody's Redis, through a
-//! real relay, left running; to its end and stopped in the middle; and that nothing stays behind.
+//! real relay, as random outages, left running; to its end and stopped in the middle; and that nothing stays behind.
 
 mod dumped;
 mod orders;
 mod papers;
 mod relay;
+mod sequences;
 mod serve;
 mod stopped;
 mod store;

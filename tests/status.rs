@@ -153,6 +153,22 @@ fn in_the_outage() {
     status(home.path()).out("checkout  off  eu-1 us-1       anna ").out("refunds   off  eu-1, NOT us-1  bob ");
 }
 
+/// What was undone while a store was away still stands there when it is back, and that is said.
+#[test]
+fn what_is_over_and_still_stands_somewhere() {
+    let (eu, us) = (filled(), filled());
+    let home = home(&[format!("REDIS_HOSTS=eu-1={},us-1={}", eu.url(), us.url())]);
+    update(home.path(), "checkout", "").code(0);
+    us.freeze();
+    Rc::new().home(home.path()).line("undo checkout --timeout 300ms --as bob").args(["--yes"]).run().code(5);
+    us.thaw();
+    us.wait_for("PING", "PONG");
+    status(home.path())
+        .out("checkout: undone by bob ")
+        .out(", and still in us-1. To finish that: rc replay")
+        .out("an override that is over still stands here");
+}
+
 /// A relay and an API that take connections and never answer, a store that hangs, and names that do not resolve.
 #[test]
 fn whatever_is_dead_it_answers_in_time() {

@@ -110,6 +110,23 @@ fn a_dead_host_is_undone_later() {
 }
 
 /// Without rights to our own keys no override is known; the playback tells what stood there before.
+/// The file of an undo that a dead host has kept open tells of the way back. It is not to be walked again: that would lead
+/// to what was undone.
+#[test]
+fn an_undo_is_never_undone_by_another_one() {
+    let stage = Stage::with_stores(2);
+    stage.run(OFF).code(0);
+    stage.servers[1].freeze();
+    for code in [5, 7] {
+        stage.run("undo checkout --timeout 300ms").code(code);
+        assert_eq!(stage.record(0, "checkout"), record("checkout", 42, true), "as LaunchDarkly sent it");
+    }
+    stage.servers[1].thaw();
+    stage.run("undo checkout").code(0);
+    assert_eq!(stage.record(0, "checkout"), record("checkout", 42, true), "as LaunchDarkly sent it");
+    stage.has(1, "checkout", 42, true);
+}
+
 #[test]
 fn without_our_own_keys_the_playback_tells() {
     let stage = Stage::with_stores(1);

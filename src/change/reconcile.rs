@@ -135,6 +135,9 @@ pub fn reconcile(
     if counted.is_empty() {
         return Ok(Reconciled::NothingToSend);
     }
+    // What was asked for together belongs together: off, with a certain off variation, is something else where that
+    // variation is another one by now.
+    counted.extend(touched.into_iter().filter(|aspect| three.decides(*aspect) && three.differs_now(*aspect)));
     let verdicts: Vec<(Aspect, Verdict)> = counted.iter().map(|aspect| (*aspect, three.verdict(*aspect))).collect();
     Ok(three.decide(&verdicts))
 }
@@ -178,8 +181,21 @@ impl<'a> Three<'a> {
     /// the way back too. Where somebody else set it, his word stands.
     fn is_not_back(&self, aspect: Aspect) -> bool {
         let moved = self.now.version > self.override_.base.version();
-        let differs = || self.now.configuration.differs(&self.wish_renumbered).contains(&aspect);
-        moved && self.history.ours.as_ref().map_or_else(differs, |ours| ours.contains(&aspect))
+        moved && self.history.ours.as_ref().map_or_else(|| self.differs_now(aspect), |ours| ours.contains(&aspect))
+    }
+
+    /// Whether an aspect has a part in what the override has everybody served.
+    fn decides(&self, aspect: Aspect) -> bool {
+        match aspect {
+            Aspect::OffVariation => !self.wish.on,
+            Aspect::Fallthrough => self.wish.on,
+            _ => true,
+        }
+    }
+
+    /// Whether LaunchDarkly says something else than the override.
+    fn differs_now(&self, aspect: Aspect) -> bool {
+        self.now.configuration.differs(&self.wish_renumbered).contains(&aspect)
     }
 
     fn is_from_us(&self, aspect: Aspect) -> bool {
@@ -194,7 +210,7 @@ impl<'a> Three<'a> {
         if aspect == Aspect::Fallthrough && now.fallthrough == Serve::Measured {
             return Verdict::Conflict;
         }
-        if !now.differs(&self.wish_renumbered).contains(&aspect) {
+        if !self.differs_now(aspect) {
             return Verdict::Already;
         }
         if self.is_from_us(aspect) {
@@ -205,7 +221,7 @@ impl<'a> Three<'a> {
             return if unchanged { Verdict::Send } else { Verdict::Conflict };
         }
         // Insisted: the store had it so and LaunchDarkly has not. The store's value says nothing about what LaunchDarkly
-        // had; only its version does. Or taken back, and nobody knows whose the value of now is: then the version moved.
+        // had; only its version does. Or it was so, or was taken back, and now is not so: then the version moved.
         if self.now.version <= self.override_.base.version() { Verdict::Send } else { Verdict::Conflict }
     }
 

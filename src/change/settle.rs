@@ -14,6 +14,7 @@
 //! | ours, of an older revision or another override | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
 //! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
 //! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
+//! | not there                        | stays so | LaunchDarkly has taken the flag away: there is nothing to hold, and the override ends here |
 //! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
 //!
 //! A record written as M is `instructions` on the newest record known here. What LaunchDarkly changed elsewhere in the
@@ -56,6 +57,9 @@ pub struct Answer<'a> {
     /// LaunchDarkly's own record, if its own data path showed one: its stream, `/sdk/flags/{key}`, or a record in
     /// another target that we did not write.
     pub shown: Option<&'a Record>,
+    /// Whether what stands in the target as an override is over by a mark elsewhere: it gives way, however many edits it
+    /// had.
+    pub gives_way: bool,
 }
 
 /// What one target gets.
@@ -104,7 +108,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
             change: by.change,
         })
     };
-    if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision) {
+    if let Some(newer) = here.own.filter(|own| own.revision > answer.sent.revision && !answer.gives_way) {
         if !shares_changes(newer, answer.sent) {
             return Ok(Settling::OfItsOwn);
         }
@@ -121,6 +125,11 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
             None if !seen.own_keys => Settling::NothingThere,
             taking => Settling::Settled(write(taking, OverrideWrite::End(marks))),
         });
+    }
+    if let (Some(own), Copy::Missing) = (here.own, &seen.copy) {
+        let own = Some(own).filter(|own| shares_changes(own, answer.sent));
+        let marks = marks(by, Ending::Settled, Some(answer.version), own.into_iter().chain([answer.sent]));
+        return Ok(Settling::Settled(write(None, OverrideWrite::End(marks))));
     }
     let held = here.held(answer);
     let is_behind =
@@ -152,7 +161,7 @@ pub fn settle(
     shown: Option<&Record>,
 ) -> Result<Option<Settling>, PatchError> {
     let OverrideState::Replayed { version } = merged.state else { return Ok(None) };
-    after_patch(by, target, seen, &Answer { sent: merged, version, shown }).map(Some)
+    after_patch(by, target, seen, &Answer { sent: merged, version, shown, gives_way: false }).map(Some)
 }
 
 /// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not
@@ -197,7 +206,12 @@ impl<'a> Found<'a> {
             Copy::Missing | Copy::Damaged { .. } => None,
         };
         let overrides = || own.into_iter().chain([answer.sent]);
-        let ours = record.is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides()));
+        // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's.
+        let is_above = |own: &Override, record: &Record| matches!(own.state, OverrideState::Replayed { version } if record.version() > version);
+        let ours = record.is_some_and(|record| {
+            let is_theirs = record.is_tombstone() || own.is_some_and(|own| is_above(own, record));
+            !is_theirs && is_ours(record, overrides())
+        });
         Self { own, record, ours }
     }
 

@@ -125,11 +125,26 @@ pub async fn look<'o>(
     join_all(views).await
 }
 
+/// The stores that told nothing and that no view counts among its targets, with why: whatever only they hold is not seen.
+/// So it is with all of them where nothing but a store would have named an environment.
+pub fn unseen<'s>(
+    surroundings: &'s Surroundings,
+    views: &[EnvironmentView<'_>],
+) -> Vec<(&'s str, &'s crate::store::StoreError)> {
+    let counted = |label: &str| {
+        let mut targets = views.iter().flat_map(|view| view.targets.iter().flatten());
+        targets.any(|target| target.chosen.target.store == label)
+    };
+    let silent =
+        surroundings.prefixes.iter().filter_map(|(label, found)| Some((label.as_str(), found.as_ref().err()?)));
+    silent.filter(|(label, _)| !counted(label)).collect()
+}
+
 /// Every environment that anything names.
 async fn environments(context: &Context<'_>, surroundings: &Surroundings, loaded: &Loaded) -> BTreeSet<Environment> {
     let mut environments: BTreeSet<Environment> = context.settings.environments.keys().cloned().collect();
     environments.extend(context.settings.required_environment().ok());
-    let filed = loaded.files.iter().filter(|file| !file.replayed).flat_map(|file| &file.intent.change.edits);
+    let filed = loaded.files.iter().flat_map(|file| &file.intent.change.edits);
     environments.extend(filed.map(|edit| edit.environment.clone()));
     let mut overridden = Vec::new();
     for store in &surroundings.stores {

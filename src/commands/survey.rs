@@ -280,7 +280,7 @@ fn seen_like(other: Option<&Copy>, reading: &Reading, environment: &Environment,
 ///
 /// # Errors
 /// It could not be read.
-pub async fn look_at(
+pub async fn look_now(
     stores: &Stores,
     target: &Target,
     environment: &Environment,

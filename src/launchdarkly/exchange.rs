@@ -110,13 +110,13 @@ impl Exchange {
             .connect_timeout(connect_deadline(self.options.deadline));
         if self.address.is_plain() {
             // A proxy from the environment would see the token; and `localhost` is this machine whatever a name
-            // server says.
-            builder = builder.no_proxy().resolve_to_addrs(
+            // server says. No TLS is spoken, so the system's authorities, which take a while to read, are not read.
+            builder = builder.no_proxy().tls_certs_only([]).resolve_to_addrs(
                 "localhost",
                 &[([127, 0, 0, 1], 0).into(), (std::net::Ipv6Addr::LOCALHOST, 0).into()],
             );
         }
-        if let Some(pem) = &self.options.authority_pem {
+        if let Some(pem) = self.options.authority_pem.as_ref().filter(|_| !self.address.is_plain()) {
             let wrong = |problem: String| ApiError::Configuration {
                 problem,
                 way_out: "the file of the authority holds certificates in PEM form".to_owned(),

@@ -48,6 +48,17 @@ fn a_declined_approval_is_told() {
     shop.rc("replay --on-conflict launchdarkly").code(6).out("waits for a reviewer");
 }
 
+/// Asking is something that was done, also where a store is away: 7 would say that nothing was.
+#[test]
+fn an_approval_is_asked_for_while_a_store_is_away() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.stores[1].freeze();
+    shop.rc("replay --request-approval --timeout 300ms").code(6).out("did not answer");
+    shop.stores[1].thaw();
+    assert_eq!(shop.received("POST").len(), 1);
+}
+
 /// Applied, and changed again in LaunchDarkly since: not to be asked for a second time.
 #[test]
 fn applied_and_changed_since() {

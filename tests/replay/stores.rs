@@ -36,6 +36,55 @@ fn what_ended_while_a_store_was_away_ends_there_later() {
     shop.rc("replay").code(0).out("Nothing is owed");
 }
 
+/// What ended while a store was away gives way there to an edit that was made since, and is not taken for one of its own.
+#[test]
+fn what_ended_while_a_store_was_away_gives_way_to_what_came_after_it() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.rc("update -f checkout -s on").code(0);
+    shop.stores[1].freeze();
+    shop.rc("replay --timeout 300ms").code(5).out("nothing to send");
+    shop.rc("update -f checkout -s off --timeout 300ms").code(5);
+    shop.stores[1].thaw();
+    shop.rc("verify").code(6).out("OWED  checkout");
+    shop.rc("replay").code(0).out("off in LaunchDarkly v43").nowhere("another edit");
+    assert!(shop.override_(1, "checkout").contains(r#""is":"replayed","version":43"#));
+    assert_eq!((shop.stands(1, "checkout"), shop.patches()), ((43, false), 1));
+    shop.rc("verify").code(0);
+}
+
+/// A colleague edits it while it is sent, and another store is away: LaunchDarkly has something all the same.
+#[test]
+fn something_was_sent_though_more_is_owed_and_a_store_is_away() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.stores[1].freeze();
+    let run = shop.sending("replay --timeout 300ms");
+    shop.rc("update -f checkout -s on --timeout 300ms").code(5);
+    let (code, told) = run.finished();
+    assert_eq!(code, Some(6), "{told}");
+    assert!(told.contains("another edit, which stays owed"), "{told}");
+    assert!(!shop.is_on("checkout"));
+    shop.stores[1].thaw();
+    shop.rc("replay").code(0);
+    assert!(shop.is_on("checkout"));
+}
+
+/// No store took it, and then somebody in LaunchDarkly does the same: its record is not what the edit wrote.
+#[test]
+fn what_no_store_took_is_not_found_in_launchdarklys_own_record() {
+    let shop = Shop::new(|seed| seed);
+    take_writes(&shop, false);
+    let ran = shop.rc("update -f checkout -s off");
+    assert_ne!(ran.code, Some(0), "{ran}");
+    take_writes(&shop, true);
+    shop.patched("checkout", &[json!({"kind": "turnFlagOff"})]);
+    shop.fill();
+    assert_eq!(shop.stands(0, "checkout"), (43, false));
+    shop.rc("replay").code(0).nowhere("OWED");
+    shop.rc("verify").code(0);
+}
+
 /// From now on the stores take no writes, and then they do again.
 fn take_writes(shop: &Shop, they_do: bool) {
     for store in &shop.stores {

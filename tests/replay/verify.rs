@@ -37,6 +37,26 @@ fn what_was_written_nowhere_is_not_owed() {
     shop.rc("verify").code(0);
 }
 
+/// Nothing but the stores would name an environment, and none of them answers: that is no agreement, and not "nothing owed".
+#[test]
+fn nobody_answers_and_nothing_names_an_environment() {
+    let shop = Shop::new(|seed| seed);
+    let env = shop.home.path().join(".env");
+    let text = std::fs::read_to_string(&env).unwrap();
+    std::fs::write(&env, text.replace("RC_PROJECT=shop\nRC_ENVIRONMENT=production\n", "")).unwrap();
+    shop.stores.iter().for_each(crate::support::redis::RedisServer::freeze);
+    shop.rc("replay --timeout 300ms").code(7).out("s0: ").out("s1: ").nowhere("Nothing is owed");
+    shop.rc("verify --timeout 300ms").code(7).out("NOT KNOWN");
+    shop.stores.iter().for_each(crate::support::redis::RedisServer::thaw);
+    shop.rc("replay").code(0).out("Nothing is owed");
+    shop.rc("verify").code(0);
+    // Emptied, they name none either; what was changed lately does.
+    shop.rc("update -p shop -e production -f checkout -s off").code(0);
+    shop.rc("replay").code(0);
+    shop.stores.iter().for_each(|store| drop(store.run(&["FLUSHALL"])));
+    shop.rc("verify").code(7).out("no store holds any flags").nowhere("IN AGREEMENT");
+}
+
 /// An undo that did not reach one store.
 #[test]
 fn what_is_taken_back_in_one_store_only() {

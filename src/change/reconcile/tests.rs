@@ -72,6 +72,19 @@ fn what_was_changed_elsewhere_stays() {
     assert_eq!(found, Reconciled::Send { instructions: vec![OFF], elsewhere: [Aspect::Fallthrough].into() });
 }
 
+/// Off, with the off variation that there was: everybody was to get that one. LaunchDarkly has another one by now, so
+/// turning the flag off would give everybody something else.
+#[test]
+fn what_was_asked_for_together_belongs_together() {
+    let serve = [OFF, Instruction::UpdateOffVariation { variation: 1 }];
+    let found = reconciled(&flag(42, true, 1, 0), &serve, &now(&flag(43, true, 0, 0)));
+    let Reconciled::Conflict { aspects, instructions } = found else { panic!("{found:?}") };
+    assert_eq!(aspects.iter().map(|one| one.aspect).collect::<Vec<_>>(), [Aspect::OffVariation]);
+    assert_eq!(instructions, Some(serve.to_vec()));
+    let found = reconciled(&flag(42, true, 1, 0), &serve, &now(&flag(43, true, 1, 2)));
+    assert_eq!(found, Reconciled::Send { instructions: vec![OFF], elsewhere: [Aspect::Fallthrough].into() });
+}
+
 #[test]
 fn a_conflict_has_three_values() {
     let found = reconciled(&flag(42, true, 1, 0), &[OFF, default_rule(1)], &now(&flag(43, true, 1, 2)));
@@ -213,11 +226,17 @@ proptest! {
         let wish = applied(before, &edits);
         let mut merged = now_;
         let mut conflict = false;
+        let asked = |part: usize| edits.iter().any(|edit| {
+            part == [Aspect::On, Aspect::OffVariation, Aspect::Fallthrough].iter().position(|one| *one == edit.aspect()).unwrap()
+        });
+        // Whether the flag is on decides; so does the off variation while it is off, and the default rule while it is on.
+        let decides = [true, wish[0] == 0, wish[0] == 1];
         for part in 0..3 {
-            if wish[part] == before[part] || wish[part] == now_[part] {
+            let belongs = wish != before && asked(part) && decides[part];
+            if (wish[part] == before[part] && !belongs) || wish[part] == now_[part] {
                 continue;
             }
-            conflict |= now_[part] != before[part];
+            conflict |= now_[part] != before[part] && (wish[part] != before[part] || theirs.version() > base.version());
             merged[part] = wish[part];
         }
         match reconciled(&base, &instructions, &now(&theirs)) {

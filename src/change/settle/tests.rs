@@ -24,7 +24,7 @@ fn sent() -> Override {
 }
 
 fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) -> Settling {
-    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown }).unwrap()
+    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown, gives_way: false }).unwrap()
 }
 
 fn held(found: Settling) -> (Option<Record>, Override) {
@@ -127,6 +127,19 @@ fn only_what_was_sent_is_settled() {
     assert_eq!(again, Settling::OfItsOwn);
 }
 
+/// It ended while this store was away, and another one was sent since: the more edits it had, the less that may matter.
+#[test]
+fn what_is_over_gives_way() {
+    let mut over = override_of(&flag(42, true, 1, 0), &[OFF], change(7));
+    over.revision = 8;
+    let here = seen(Some(&over.in_force().unwrap()), Some(&over));
+    assert_eq!(answered(&here, &sent(), 43, None), Settling::OfItsOwn);
+    let answer = Answer { sent: &sent(), version: 43, shown: None, gives_way: true };
+    let (after, next) = held(after_patch(&by(), &sample::target("a"), &here, &answer).unwrap());
+    assert_eq!(after.unwrap().version(), 43);
+    assert_eq!((next.changes, next.state), (sent().changes, OverrideState::Replayed { version: 43 }));
+}
+
 /// Two operators on two sides of a broken network: what lost was not sent, and no mark may say that it was.
 #[test]
 fn no_mark_under_what_was_not_sent() {
@@ -150,6 +163,31 @@ fn without_own_keys_the_record_alone() {
     assert_eq!((write.after.unwrap().version(), write.override_after), (43, OverrideWrite::Keep));
     assert_eq!(answered(&here(&flag(45, false, 1, 0)), &sent(), 45, None), Settling::NothingThere);
     assert_eq!(answered(&here(&flag(50, true, 1, 0)), &sent(), 43, None), Settling::NothingThere);
+}
+
+/// LaunchDarkly archived the flag, and its stream began anew since: not even a tombstone is left.
+#[test]
+fn a_record_that_is_gone_has_nothing_to_hold() {
+    let mut held = sent();
+    held.state = OverrideState::Replayed { version: 43 };
+    let found = answered(&seen(None, Some(&held)), &held, 43, None);
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert_eq!((&write.before, &write.after), (&None, &None));
+    assert!(matches!(&write.override_after, OverrideWrite::End(marks) if marks[0].1.version == Some(43)));
+    assert_eq!(answered(&seen(None, None), &held, 43, None), Settling::NothingThere, "a copy that never had it");
+}
+
+/// Two edits were sent as one patch, and LaunchDarkly then changed what decides nothing: its next version is, by value, the
+/// record that two edits had made.
+#[test]
+fn launchdarklys_next_version_may_look_like_ours() {
+    let mut held = sent();
+    held.state = OverrideState::Replayed { version: 43 };
+    let looks_like_ours = held.in_force().unwrap();
+    assert!(looks_like_ours.version() > 43);
+    let found = answered(&seen(Some(&looks_like_ours), Some(&held)), &held, 43, None);
+    let Settling::Settled(write) = found else { panic!("{found:?}") };
+    assert_eq!(write.after, None, "LaunchDarkly's record stays as it is");
 }
 
 #[test]

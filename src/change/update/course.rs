@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use crate::change::merge::Standing;
 use crate::change::net::covers;
 use crate::change::net::net;
+use crate::change::override_::EndedMark;
+use crate::change::override_::Ending;
 use crate::change::override_::OVERRIDE_CHANGES_MAX;
 use crate::change::override_::OVERRIDE_FORMAT;
 use crate::change::override_::Override;
@@ -25,8 +27,14 @@ use crate::flag::record::Record;
 /// What kind of step an edit is, for all targets alike.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Course<'a> {
-    /// There is no override yet: revision 1, and the store's record is base and upstream.
-    First,
+    /// There is no override in force yet: the store's record is base and upstream.
+    First {
+        /// How the flag's last override ended, if it had one. Where that is left over in a target (it did not answer
+        /// then, or failed over since), the record there is not LaunchDarkly's: see [`left_over`].
+        ended: Option<&'a EndedMark>,
+        /// 1, or the next one after all that were left over, so that no record's version goes down.
+        revision: u64,
+    },
     /// The merged override has this change, or comes to what is asked already: targets without it get it as it is. This
     /// is how the same command again, or `--resume`, finishes what is left.
     CatchUp(&'a Override),
@@ -63,7 +71,11 @@ impl<'a> Course<'a> {
     /// what differs from it now was decided in LaunchDarkly afterwards, and an edit that asks for the same again is a
     /// new edit.
     pub fn of<'s>(asked: &Asked<'_>, standing: &'a Standing, targets: impl IntoIterator<Item = &'s Seen>) -> Self {
-        let Some(merged) = standing.in_force() else { return Course::First };
+        let Some(merged) = standing.in_force() else {
+            let ended = if let Standing::Ended(mark) = standing { Some(mark) } else { None };
+            let left = targets.into_iter().filter_map(|seen| left_over(seen.copy.readable()?, seen.own(), false));
+            return Course::First { ended, revision: left.map(|own| own.revision).max().map_or(1, |left| left + 1) };
+        };
         if merged.changes.contains(&asked.change) {
             return Course::CatchUp(merged);
         }
@@ -93,9 +105,13 @@ impl<'a> Course<'a> {
     ) -> Result<Step, PatchError> {
         let launchdarklys = |merged: &Override| upstream_here((!mended).then_some(record), own, merged);
         match *self {
-            Course::First => {
-                let next = begin(asked, 1, record.clone(), insist)?;
-                Ok(Step { next, wanted: record.clone(), explained_by: None, launchdarkly_has_it: false })
+            Course::First { ended, revision } => {
+                let base = match left_over(record, own, mended) {
+                    Some(own) => launchdarklys_after(own, ended)?,
+                    None => record.clone(),
+                };
+                let next = begin(asked, revision, base.clone(), insist)?;
+                Ok(Step { next, wanted: base, explained_by: None, launchdarkly_has_it: false })
             }
             Course::CatchUp(merged) => {
                 let launchdarkly_has_it = match merged.state {
@@ -127,6 +143,23 @@ impl<'a> Course<'a> {
                 Ok(Step { next, wanted: answer, explained_by, launchdarkly_has_it: false })
             }
         }
+    }
+}
+
+/// The override that has ended and is still here, if the record is its own. `mended`: what stood there was nobody's.
+fn left_over<'o>(record: &Record, own: Option<&'o Override>, mended: bool) -> Option<&'o Override> {
+    own.filter(|own| mended || is_ours(record, [*own]))
+}
+
+/// LaunchDarkly's record where an ended override was left over: what it was under that, or its answer to it.
+fn launchdarklys_after(left: &Override, ended: Option<&EndedMark>) -> Result<Record, PatchError> {
+    match ended {
+        Some(EndedMark { ending: Ending::Settled, version: Some(version), .. })
+            if *version > left.upstream.version() =>
+        {
+            left.answered(*version)
+        }
+        _ => Ok(left.upstream.clone()),
     }
 }
 

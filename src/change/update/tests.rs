@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::change::override_::EndedMark;
+use crate::change::override_::Ending;
 use crate::change::override_::OverrideState;
 use crate::change::sample;
 use crate::change::sample::change;
@@ -66,6 +68,24 @@ fn the_first_update() {
     let write = plan.writes().next().unwrap();
     assert_eq!((write.version_before, write.version_after), (42, 43));
     assert_eq!((&write.write.before, &write.write.override_before), (&Some(record), &None));
+}
+
+/// A store was away while an override ended in the other one: what is left of it there is not LaunchDarkly's record.
+#[test]
+fn what_an_ended_override_left_is_no_base() {
+    let (before, mut left) = (flag(42, true, 1, 0), override_of(&flag(42, true, 1, 0), &[OFF], change(1)));
+    left.revision = 3;
+    let stores = [seen(Some(&before), None), seen(Some(&flag(45, false, 1, 0)), Some(&left))];
+    let undone = Standing::Ended(sample::mark(Ending::Undone, 3));
+    let plan = planned(&[OFF], &undone, &stores);
+    for (_, planned) in &plan.targets {
+        let next = put(planned);
+        assert_eq!((next.revision, &next.base, &next.changes[..]), (4, &before, &[change(9)][..]));
+        assert_eq!(after(planned).text(), flag(46, false, 1, 0).text());
+    }
+    let settled = Standing::Ended(EndedMark { version: Some(43), ..sample::mark(Ending::Settled, 3) });
+    let plan = planned(&[ON], &settled, &stores[1..]);
+    assert_eq!(put(&plan.targets[0].1).base.text(), flag(43, false, 1, 0).text(), "LaunchDarkly has had it");
 }
 
 #[test]

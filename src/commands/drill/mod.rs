@@ -1,7 +1,8 @@
 //! `rc drill`: rehearsals of an outage against a simulated LaunchDarkly. What is typed becomes a form ([`Form`]), and each
-//! form has a file or a folder of its own: the scripted rehearsal (`rehearsal`), a simulated LaunchDarkly that is left
-//! running (`serve`). The rehearsal sets a stage (`stage`), plays one step after another (`scenes`) with the commands' own
-//! code (`operator`), looks at what came of it without them (`raw`, `sdks`), judges (`judgement`) and tells (`report`).
+//! form has a file or a folder of its own: the scripted rehearsal (`rehearsal`), random outages by seed (`sequences`), a
+//! simulated LaunchDarkly that is left running (`serve`). The rehearsal sets a stage (`stage`), plays one step after another
+//! (`scenes`) with the commands' own code (`operator`), looks at what came of it without them (`raw`, `sdks`), judges
+//! (`judgement`) and tells (`report`).
 
 mod child;
 mod judgement;
@@ -14,6 +15,7 @@ mod report;
 mod scenes;
 mod scratch;
 mod sdks;
+mod sequences;
 mod serve;
 mod stage;
 mod stand_in;
@@ -35,6 +37,12 @@ use crate::ui::output::Output;
 
 /// The heading of the options for a LaunchDarkly that outlives the rehearsal.
 const LEFT_RUNNING: &str = "A LaunchDarkly that is left running";
+
+/// The heading of the options for random outages.
+const RANDOM: &str = "Random outages";
+
+/// Seeds that are made up are below this: short enough to be typed.
+const SEEDS: u64 = 1_000_000_000;
 
 /// Rehearse an outage against a simulated LaunchDarkly
 ///
@@ -77,6 +85,20 @@ pub struct Arguments {
     /// It ends when its standard input ends, so that it does not outlive who started it
     #[arg(long, requires = "serve", help_heading = LEFT_RUNNING)]
     pub until_input_ends: bool,
+
+    /// Play so many random outages instead: several operators, colleagues in LaunchDarkly, processes that are killed, stores
+    /// that fail over. One in which a rule is broken is printed with its seed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = RANDOM,
+        conflicts_with_all = ["serve", "store", "relay"])]
+    pub sequences: Option<u64>,
+
+    /// The seed of the first; the others follow. The same seed is the same outage
+    #[arg(long, value_name = "SEED", requires = "sequences", help_heading = RANDOM)]
+    pub seed: Option<u64>,
+
+    /// Only these steps, by their numbers
+    #[arg(long, value_name = "STEPS", requires = "seed", value_delimiter = ',', help_heading = RANDOM)]
+    pub only: Vec<usize>,
 }
 
 /// What was typed around the arguments, and where. No settings are read for a rehearsal, so that it works beside a broken
@@ -110,6 +132,8 @@ impl Start<'_> {
 enum Form {
     /// The scripted rehearsal.
     Rehearsal(Box<rehearsal::Asked>),
+    /// Random outages.
+    Sequences(sequences::Asked),
     /// A simulated LaunchDarkly that is left running.
     Serve(serve::Asked),
 }
@@ -118,6 +142,12 @@ impl Form {
     fn of(arguments: &Arguments, start: Start<'_>) -> Result<Self, Failure> {
         if arguments.serve {
             return serve::Asked::of(arguments, start).map(Form::Serve);
+        }
+        if let Some(count) = arguments.sequences {
+            rehearsal::no_other_places(arguments, start)?;
+            let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..SEEDS));
+            let asked = sequences::Asked { count, seed, only: arguments.only.clone(), keep: arguments.keep };
+            return Ok(Form::Sequences(asked));
         }
         rehearsal::Asked::of(arguments, start).map(|asked| Form::Rehearsal(Box::new(asked)))
     }
@@ -131,7 +161,7 @@ pub fn run_alone(arguments: &Arguments, start: Start<'_>) -> Result<ExitCode, Fa
     let form = Form::of(arguments, start)?;
     // Who is served may be many; a rehearsal is one thing after another.
     let mut builder = match &form {
-        Form::Rehearsal(_) => tokio::runtime::Builder::new_current_thread(),
+        Form::Rehearsal(_) | Form::Sequences(_) => tokio::runtime::Builder::new_current_thread(),
         Form::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder
@@ -141,6 +171,7 @@ pub fn run_alone(arguments: &Arguments, start: Start<'_>) -> Result<ExitCode, Fa
     let ended = runtime.block_on(async {
         match form {
             Form::Rehearsal(asked) => rehearsal::run(&asked, start.output).await,
+            Form::Sequences(asked) => sequences::run(&asked, start.output).await,
             Form::Serve(asked) => serve::run(asked, start).await,
         }
     });

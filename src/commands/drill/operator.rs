@@ -60,13 +60,18 @@ impl Operator {
         let home = folder.join(name);
         fs::create_dir(&home)?;
         fs::write(home.join(".env"), dot_env)?;
+        Ok(Self::at(name, &home))
+    }
+
+    /// Somebody in a home that is there already, perhaps a colleague's.
+    pub fn at(name: &'static str, home: &Path) -> Self {
         let process = Process {
             variables: BTreeMap::from([("USER".to_owned(), OsString::from(name))]),
-            folder: home.clone(),
+            folder: home.to_owned(),
             user_id: rustix::process::geteuid().as_raw(),
             host: format!("{name}-laptop"),
         };
-        Ok(Self { name, home, process, confined_to: None })
+        Self { name, home: home.to_owned(), process, confined_to: None }
     }
 
     /// With these variables too.

@@ -67,7 +67,15 @@ impl RedisServer {
     /// # Errors
     /// [`NoServer`].
     pub async fn start(folder: &Path) -> Result<Self, NoServer> {
-        Self::launch(folder, None).await
+        Self::launch(folder, None, 1).await
+    }
+
+    /// [`RedisServer::start`], with so many databases.
+    ///
+    /// # Errors
+    /// [`NoServer`].
+    pub async fn start_with_databases(folder: &Path, databases: usize) -> Result<Self, NoServer> {
+        Self::launch(folder, None, databases).await
     }
 
     /// [`RedisServer::start`], on a free port of the loopback too: relays know no sockets.
@@ -82,14 +90,14 @@ impl RedisServer {
             let port = listener.local_addr().map_err(NoServer::problem)?.port();
             drop(listener);
             // Somebody else may be quicker to take the port: then it does not start.
-            match Self::launch(folder, Some(port)).await {
+            match Self::launch(folder, Some(port), 1).await {
                 Err(NoServer::DoesNotStart { .. }) if attempts < PORTS_MAX => {}
                 started => return started,
             }
         }
     }
 
-    async fn launch(folder: &Path, port: Option<u16>) -> Result<Self, NoServer> {
+    async fn launch(folder: &Path, port: Option<u16>, databases: usize) -> Result<Self, NoServer> {
         let version = version().await?;
         let socket = folder.join("redis.sock");
         let path = socket.to_str().filter(|path| path.len() <= SOCKET_PATH_MAX);
@@ -98,6 +106,7 @@ impl RedisServer {
             .args(["-c", UNTIL_THE_INPUT_ENDS, "sh", "--unixsocket", path])
             .args(["--port", &port.unwrap_or(0).to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+            .args(["--databases", &databases.to_string()])
             .current_dir(folder)
             // A Ctrl-C is for this process, which then ends the server in order.
             .process_group(0)
@@ -143,6 +152,11 @@ impl RedisServer {
     /// The port of the loopback that it listens on too.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Its version.

@@ -66,7 +66,10 @@ impl Asked {
 }
 
 /// What was typed says where other commands work: to pass over it would be to rehearse somewhere else than is thought.
-fn no_other_places(arguments: &Arguments, start: Start<'_>) -> Result<(), Failure> {
+///
+/// # Errors
+/// It does.
+pub fn no_other_places(arguments: &Arguments, start: Start<'_>) -> Result<(), Failure> {
     let global = start.global;
     if global.stores.is_some() {
         return Err(Failure::usage("--stores names the stores of the other commands")

@@ -284,6 +284,11 @@ impl Run<'_> {
     /// What could not be looked at, and what has to be known beside the flags.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
+        for (store, error) in overview::unseen(self.surroundings, self.views) {
+            let failure = Failure::from(error.clone());
+            let why = format!("{}; overrides that only it has are not seen", failure.message);
+            problems.push(Problem { what: store.to_owned(), why, code: Some(failure.exit_code()) });
+        }
         for view in self.views {
             if let Err(failure) = &view.targets {
                 let why = format!("{}; what is owed there is not known", failure.message);

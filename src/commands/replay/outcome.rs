@@ -131,6 +131,12 @@ impl Done {
         self.stores.iter().filter(|(_, came)| !came.is_well())
     }
 
+    /// Whether LaunchDarkly or a store is not as it was.
+    pub fn did_something(&self) -> bool {
+        matches!(self.outcome, Outcome::Replayed { .. } | Outcome::Requested(_))
+            || self.stores.values().any(|came| matches!(came, Came::Settled | Came::PutBack))
+    }
+
     /// The part that it has in the exit code.
     pub fn code(&self) -> ExitCode {
         match &self.outcome {

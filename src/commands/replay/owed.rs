@@ -55,12 +55,27 @@ pub struct Matter {
     pub seen: Vec<(Target, Seen)>,
     /// What holds by all of them.
     pub standing: Standing,
+    /// The ended marks that stand in any of them, of this override and of others.
+    pub marks: Vec<(ChangeId, EndedMark)>,
     /// The targets that did not answer.
     pub silent: Vec<Target>,
     /// LaunchDarkly's ids of approval requests that were made for it earlier, as the playback here tells.
     pub requests: Vec<String>,
     /// What the newest of its edits says of a conflict, if that is how it stands: it need not be noted twice.
     pub conflict: Option<String>,
+}
+
+impl Matter {
+    /// The mark that says that an override which a target has is over.
+    pub fn mark_of(&self, own: &Override) -> Option<&EndedMark> {
+        ended_by(own, self.marks.iter())
+    }
+
+    /// Where an override still stands that is over, with its mark: the target did not answer when it ended. It gives way
+    /// to this one.
+    pub fn over(&self) -> impl Iterator<Item = (&Target, &EndedMark)> {
+        self.seen.iter().filter_map(|(target, seen)| Some((target, self.mark_of(seen.own()?)?)))
+    }
 }
 
 /// An edit in the playback that is part of no override.
@@ -153,6 +168,7 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         unnoted: parts.iter().any(|filed| !is_replayed(filed, folds)),
         seen: situation.seen.iter().map(|(chosen, seen)| (chosen.target.clone(), seen.clone())).collect(),
         standing: situation.standing.clone(),
+        marks: situation.said.iter().flat_map(|(_, _, marks)| marks).cloned().collect(),
         silent: silent.to_vec(),
         requests: parts.iter().filter_map(|filed| request(filed, folds)).collect(),
         conflict: parts.last().and_then(|filed| conflict(filed, folds)),
@@ -170,7 +186,7 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         }
     }
     let undos: Vec<FiledEdit<'_>> = undos.into_iter().copied().collect();
-    // Where another override is in force, what was left over gives way to it by itself.
+    // Where another override is in force, what was left over gives way to it (`Matter::over`).
     for (override_, targets, mark) in left_over(situation).into_iter().filter(|_| in_force.is_none()) {
         let all = matter(override_, false, &undos);
         let seen = all.seen.into_iter().filter(|(target, _)| targets.contains(target)).collect();
@@ -302,7 +318,12 @@ fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target], f
     if !aside.is_empty() {
         return Astray::PutAside(aside);
     }
-    let stands = situation.seen.iter().filter(|(chosen, seen)| only_filed::stands(filed, &chosen.target, seen));
+    // Where it was refused, LaunchDarkly's own record may be the very same.
+    let may_stand = |target: &Target| state.targets.get(target).is_none_or(Outcome::may_be_in_force);
+    let stands = situation
+        .seen
+        .iter()
+        .filter(|(chosen, seen)| may_stand(&chosen.target) && only_filed::stands(filed, &chosen.target, seen));
     let stands: Vec<Target> = stands.map(|(chosen, _)| chosen.target.clone()).collect();
     if !stands.is_empty() && situation.standing.in_force().is_none() {
         return Astray::Stands(stands);

@@ -65,6 +65,9 @@ impl Report {
     /// The exit code.
     pub fn code(&self) -> ExitCode {
         let parts = self.done.iter().map(Done::code).chain(self.strays.iter().map(StrayDone::code));
+        // Something was done, though it stays owed, or another edit of it does.
+        let did = self.done.iter().filter(|done| done.did_something());
+        let parts = parts.chain(did.map(|_| ExitCode::Done));
         crate::error::merge(parts.chain(self.problems.iter().filter_map(|problem| problem.code)))
     }
 

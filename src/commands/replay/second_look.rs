@@ -43,8 +43,10 @@ pub async fn look(stores: &Stores, matters: &mut [&mut Matter]) -> Vec<Option<Me
     let targets: BTreeSet<Target> =
         matters.iter().flat_map(|matter| &matter.seen).map(|(target, _)| target.clone()).collect();
     let flags: BTreeSet<FlagKey> = matters.iter().map(|matter| matter.subject.1.clone()).collect();
-    let changes: BTreeSet<ChangeId> =
-        matters.iter().flat_map(|matter| matter.override_.changes.iter().copied()).collect();
+    // Of what else stands there, too: it may be over.
+    let own = matters.iter().flat_map(|matter| matter.seen.iter().filter_map(|(_, seen)| seen.own()));
+    let overrides = matters.iter().map(|matter| &matter.override_).chain(own);
+    let changes: BTreeSet<ChangeId> = overrides.flat_map(|override_| override_.changes.iter().copied()).collect();
     let chosen: Vec<Chosen> = targets.into_iter().map(|target| Chosen { target, is_filter_copy: false }).collect();
     let flags: Vec<FlagKey> = flags.into_iter().collect();
     let views = survey::look(stores, &chosen, Extent::Flags(&flags)).await;
@@ -84,6 +86,7 @@ fn one(matter: &mut Matter, views: &[TargetView], marks: &BTreeMap<&Target, Mark
     let standing = merge::merged(&said);
     let found = meanwhile(&matter.override_, &standing, &known, holder_is_silent);
     matter.seen = seen;
+    matter.marks = said.into_iter().flat_map(|(_, _, marks)| marks).collect();
     if found.is_none() && standing.in_force().is_some() {
         matter.standing = standing;
     }

@@ -211,7 +211,7 @@ async fn read_again(
     target: &Target,
 ) -> Result<(Seen, Option<EndedMark>), String> {
     let (environment, flag) = &telling.matter.subject;
-    let seen = survey::look_at(stores, target, environment, flag).await.map_err(|error| error.to_string())?;
+    let seen = survey::look_now(stores, target, environment, flag).await.map_err(|error| error.to_string())?;
     if seen.override_.is_some() {
         return Ok((seen, None));
     }
@@ -226,7 +226,7 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
     let (environment, flag) = &done.subject;
     let mut seen = Vec::new();
     for target in targets {
-        if let Ok(found) = survey::look_at(stores, target, environment, flag).await {
+        if let Ok(found) = survey::look_now(stores, target, environment, flag).await {
             seen.push(((*target).clone(), found));
         }
     }
@@ -238,6 +238,7 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
         unnoted: false,
         seen,
         standing: Standing::InForce(Box::new(done.override_.clone())),
+        marks: Vec::new(),
         silent: Vec::new(),
         requests: Vec::new(),
         conflict: None,
@@ -289,12 +290,13 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
     let (target, seen) = (&job.target, &job.seen);
     let Some(change) = telling.sent.change() else { return (Came::Not("it names no change".to_owned()), None) };
     let by = By { change, actor: actor.clone(), at: Timestamp::now() };
-    if seen.own().is_some_and(|own| is_anothers(own, telling)) {
+    let is_over = seen.own().is_some_and(|own| telling.matter.mark_of(own).is_some());
+    if !is_over && seen.own().is_some_and(|own| is_anothers(own, telling)) {
         return (Came::Newer, None);
     }
     match &telling.word {
         Word::Has { version, .. } => {
-            let answer = Answer { sent: telling.sent, version: *version, shown };
+            let answer = Answer { sent: telling.sent, version: *version, shown, gives_way: is_over };
             match settle::after_patch(&by, target, seen, &answer) {
                 Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),
@@ -318,6 +320,7 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
                 PutBack::OverrideUnreadable(why) => (Came::Not(why), None),
             }
         }
+        Word::Awaits { .. } if is_over => (Came::Nothing, None),
         Word::Awaits { request } => awaits(telling, seen, target, request),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::change::merge;
+use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::seen::Copy;
@@ -29,6 +30,7 @@ use crate::flag::preview;
 use crate::flag::preview::Serves;
 use crate::flag::record::Record;
 use crate::launchdarkly::approval::Approval;
+use crate::ui::time::full;
 
 /// The most characters of a value that are shown.
 const VALUE_LENGTH_MAX: usize = 40;
@@ -42,6 +44,33 @@ pub(super) struct Places {
     pub not_in_force: BTreeSet<Target>,
     /// It could not be read.
     pub not_known: BTreeSet<Target>,
+}
+
+/// An override that stands in a target although it is over: the store did not answer when it ended, or failed over since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeftOver<'s> {
+    /// Where.
+    pub target: &'s Target,
+    /// How it ended.
+    pub mark: &'s EndedMark,
+}
+
+impl LeftOver<'_> {
+    /// In words.
+    pub fn told(&self, flag: &FlagKey) -> String {
+        let Self { target, mark } = self;
+        let (ending, who, at) = (mark.ending, &mark.actor.user, full(mark.at));
+        format!("{flag}: {ending} by {who} {at}, and still in {}. To finish that: rc replay", target.store)
+    }
+}
+
+/// The overrides of a flag that stand somewhere although they are over.
+pub(super) fn left_over<'s>(situation: &'s Situation<'_>) -> impl Iterator<Item = LeftOver<'s>> {
+    let marks = || situation.said.iter().flat_map(|(_, _, marks)| marks);
+    situation.seen.iter().filter_map(move |(chosen, seen)| {
+        let mark = merge::ended_by(seen.own()?, marks())?;
+        Some(LeftOver { target: &chosen.target, mark })
+    })
 }
 
 /// Where the override of a situation stands, over all targets of its environment.

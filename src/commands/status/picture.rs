@@ -150,10 +150,11 @@ fn environment(
     }
 }
 
-/// Overrides that cannot be understood.
+/// Overrides that cannot be understood, and those that are over and still stand somewhere.
 fn notes(view: &EnvironmentView<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     for situation in &view.situations {
+        notes.extend(overrides::left_over(situation).map(|left| left.told(&situation.flag)));
         for (chosen, seen) in &situation.seen {
             if let Some(Err(problem)) = &seen.override_ {
                 let flag = &situation.flag;
@@ -194,6 +195,8 @@ fn targets(
     let may_be_on = |one: &&stream::Before| one.link.may_be_on();
     let behind = before.iter().flatten().filter(may_be_on).map(|one| one.report.relay.clone()).collect();
     let missing: BTreeSet<&Target> = placed.values().flat_map(|places| &places.not_in_force).collect();
+    let left = views.iter().flat_map(|view| &view.situations).flat_map(overrides::left_over);
+    let left: BTreeSet<&Target> = left.map(|left| left.target).collect();
     let complete = |((target, mut report), before): ((Target, TargetReport), Vec<stream::Before>)| {
         let knows_all = before.iter().all(|one| one.return_.is_some());
         report.on_return = before.iter().filter_map(|one| one.return_).min().filter(|_| knows_all);
@@ -202,6 +205,9 @@ fn targets(
         report.guard = guarded::state(&report.guards, &links);
         report.relays = before.into_iter().map(|one| one.report).collect();
         report.on_return_told = guarded::on_return(&report, fleet.is_empty(), missing.contains(&target));
+        if report.overrides == 0 && left.contains(&target) {
+            report.on_return_told = "an override that is over still stands here".to_owned();
+        }
         report
     };
     let order = |label: &str| surroundings.stores.iter().position(|store| store.label() == label);

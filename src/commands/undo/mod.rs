@@ -239,8 +239,9 @@ fn by_the_playback(by: &By, situation: &Situation<'_>, target: &Target, seen: &S
     let Some(record) = seen.copy.exact_record().cloned().filter(|_| situation.standing == Standing::None) else {
         return PutBack::NothingThere;
     };
-    let written: Vec<(Record, Record)> =
-        situation.filed.iter().flat_map(|filed| written_there(filed, target)).collect();
+    // An undo's own file tells the way back: walked once more, it would lead to what was undone.
+    let edits = situation.filed.iter().filter(|filed| filed.file.intent.change.kind != ChangeKind::Undo);
+    let written: Vec<(Record, Record)> = edits.flat_map(|filed| written_there(filed, target)).collect();
     let mut original = record.clone();
     // One step back for each edit; our edits never form a circle, and the number of steps says so.
     for _ in 0..written.len() {

@@ -128,7 +128,7 @@ fn to_finish<'g>(ground: &'g Ground, new: ChangeId, motive: &Motive) -> Option<&
     let asked = Asked { change: new, motive, edit: &ground.edit };
     match Course::of(&asked, &ground.standing, ground.seen.iter().map(|(_, seen)| seen)) {
         Course::CatchUp(merged) => Some(merged),
-        Course::First | Course::Next(_) | Course::AfterReplay { .. } => None,
+        Course::First { .. } | Course::Next(_) | Course::AfterReplay { .. } => None,
     }
 }
 

@@ -9,6 +9,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use jiff::Timestamp;
 
+use crate::change::override_::EndedMark;
+use crate::change::override_::Ending;
 use crate::change::override_::Override;
 use crate::change::seen::Copy;
 use crate::change::seen::Seen;
@@ -21,6 +23,7 @@ use crate::commands::relays::Before;
 use crate::commands::replay;
 use crate::commands::replay::owed;
 use crate::commands::replay::owed::Astray;
+use crate::commands::replay::owed::Matter;
 use crate::commands::replay::owed::Owed;
 use crate::commands::replay::owed::Subject;
 use crate::commands::survey;
@@ -92,6 +95,8 @@ pub struct Facts {
     pub override_: Option<Override>,
     /// What is not over, though it is part of no override: in words.
     pub open: Vec<String>,
+    /// What LaunchDarkly has, and a store still has as an override: in words.
+    pub held: Vec<String>,
     /// LaunchDarkly's REST API.
     pub launchdarkly: Voice,
     /// The stores, by label (and prefix, for copies of a payload filter), which need not have the flag where it is such
@@ -175,8 +180,9 @@ async fn of_environment(
         let mut matters = owed.owed.iter().chain(&owed.replayed);
         let override_ = matters.find(|matter| matter.subject == subject).map(|matter| matter.override_.clone());
         let open = open(owed, &subject);
+        let held = left_over(owed, &subject, is_with_launchdarkly);
         let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
-        all.insert(situation.flag.clone(), Facts { override_, open, ..facts });
+        all.insert(situation.flag.clone(), Facts { override_, open, held, ..facts });
     }
     let more: Vec<FlagKey> =
         recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
@@ -201,6 +207,7 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
         flag: flag.clone(),
         override_: None,
         open: Vec::new(),
+        held: Vec::new(),
         launchdarkly: Voice::Silent("it was not asked".to_owned()),
         stores: told.chain(silent).collect(),
         relays: Vec::new(),
@@ -212,11 +219,28 @@ fn open(owed: &Owed, subject: &Subject) -> Vec<String> {
     let strays = owed.strays.iter().filter(|stray| stray.subject == *subject);
     let strays =
         strays.filter_map(|stray| Some(format!("change {}: {}", stray.part.0.short(), stray_in_words(&stray.why)?)));
-    let left = owed.leftovers.iter().filter(|(matter, _)| matter.subject == *subject).map(|(matter, mark)| {
-        let stores: Vec<String> = matter.seen.iter().map(|(target, _)| target.store.clone()).collect();
-        format!("{} by {}, and not yet in {}", mark.ending, mark.actor.user, list(&stores))
-    });
+    let left = left_over(owed, subject, |mark| !is_with_launchdarkly(mark));
     strays.chain(left).collect()
+}
+
+/// Whether LaunchDarkly has what ended so: then it is not owed, and whether a store shows it is seen by comparing.
+fn is_with_launchdarkly(mark: &EndedMark) -> bool {
+    mark.ending == Ending::Settled && mark.version.is_some()
+}
+
+/// What is over, and still stands somewhere.
+fn left_over(owed: &Owed, subject: &Subject, wanted: impl Fn(&EndedMark) -> bool) -> Vec<String> {
+    let told = |mark: &EndedMark, stores: &[String]| {
+        format!("{} by {}, and not yet in {}", mark.ending, mark.actor.user, list(stores))
+    };
+    let left = owed.leftovers.iter().filter(|(matter, mark)| matter.subject == *subject && wanted(mark));
+    let left = left.map(|(matter, mark)| {
+        told(mark, &matter.seen.iter().map(|(target, _)| target.store.clone()).collect::<Vec<_>>())
+    });
+    // Where another override is in force, which it will give way to.
+    let matters = owed.owed.iter().chain(&owed.replayed).filter(|matter| matter.subject == *subject);
+    let over = matters.flat_map(Matter::over).filter(|(_, mark)| wanted(mark));
+    left.chain(over.map(|(target, mark)| told(mark, std::slice::from_ref(&target.store)))).collect()
 }
 
 /// What is not over about an edit; `None` where stores or playback tell how it ended, or that it never began.

@@ -55,6 +55,10 @@ pub fn judge(facts: &Facts) -> Judged {
         return Judged { judgement: Judgement::Owed, told: with_open(facts, told) };
     }
     let broken = broken(facts, &voices);
+    if (!aspects.is_empty() || broken) && !facts.held.is_empty() {
+        let told = format!("{}; {}", told(facts, &aspects), harmless(&facts.held.join("; ")));
+        return Judged { judgement: Judgement::Owed, told };
+    }
     if !aspects.is_empty() || broken {
         let behind = if is_behind(facts) {
             "; the stores are behind: LaunchDarkly's stream brings it"

@@ -38,7 +38,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         let surroundings = Surroundings::look(context).await?;
         let views = overview::look(context, &surroundings, &loaded, &scope).await;
         let (facts, silence) = facts::gather(context, &surroundings, &views, &loaded, &scope).await;
-        Report::new(&facts, &views, &loaded, silence)
+        Report::new(&facts, &surroundings, &views, &loaded, silence)
     };
     if context.output.wants_json() {
         context.output.json(&report.json());

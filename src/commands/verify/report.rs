@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
+use crate::commands::place::Surroundings;
 use crate::commands::verify::facts::Facts;
 use crate::commands::verify::judgement;
 use crate::commands::verify::judgement::Judged;
@@ -46,13 +48,20 @@ pub struct Report {
 
 impl Report {
     /// Puts it together.
-    pub fn new(facts: &[Facts], views: &[EnvironmentView<'_>], loaded: &Loaded, silence: Option<Failure>) -> Self {
+    pub fn new(
+        facts: &[Facts],
+        surroundings: &Surroundings,
+        views: &[EnvironmentView<'_>],
+        loaded: &Loaded,
+        silence: Option<Failure>,
+    ) -> Self {
         let rows = facts.iter().map(|facts| Row {
             environment: facts.environment.to_string(),
             flag: facts.flag.to_string(),
             judged: judgement::judge(facts),
         });
-        let mut problems = Vec::new();
+        let unseen = overview::unseen(surroundings, views).into_iter();
+        let mut problems: Vec<String> = unseen.map(|(store, error)| format!("{store}: {error}")).collect();
         for view in views {
             if let Err(failure) = &view.targets {
                 problems.push(format!("{}: {}", view.environment, failure.message));

@@ -178,6 +178,15 @@ fn an_edit_whose_record_still_stands_is_not_over() {
     assert_eq!(why(&owed), [Astray::Stands(vec![sample::target("a")])]);
 }
 
+/// Where it was refused, the very same record can only be LaunchDarkly's own.
+#[test]
+fn an_edit_that_was_refused_stands_nowhere() {
+    let seen = sample::seen(Some(&sample::flag(43, false, 1, 0)), None);
+    let refused = Happened::Refused { target: sample::target("a"), why: "changed in between".to_owned() };
+    let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![refused])], &[]);
+    assert_eq!(why(&owed), [Astray::Nowhere]);
+}
+
 /// Two operators on two sides of a broken network.
 #[test]
 fn an_edit_that_lost_is_told_from_one_that_is_gone() {

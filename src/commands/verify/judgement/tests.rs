@@ -15,6 +15,7 @@ fn facts(launchdarkly: &Record, stores: &[&Record]) -> Facts {
         flag: "checkout".parse().unwrap(),
         override_: None,
         open: Vec::new(),
+        held: Vec::new(),
         launchdarkly: voice(launchdarkly),
         stores: stores
             .iter()
@@ -71,6 +72,16 @@ fn what_is_not_over_is_owed() {
     let facts = Facts { open, ..facts(&on, &[&edited]) };
     let told = judged(&facts, Judgement::Owed);
     assert_eq!(told, "LaunchDarkly on v42; off v43 in s0; change 7c1f: is not over, and its override is gone");
+}
+
+/// One store shows what LaunchDarkly has, and the override ended; another one holds it by our record. That is not owed.
+#[test]
+fn what_launchdarkly_has_is_not_owed() {
+    let (on, edited) = (sample::flag(42, true, 1, 0), sample::flag(43, false, 1, 0));
+    let held = vec!["settled by anna, and not yet in s1".to_owned()];
+    judged(&Facts { held: held.clone(), ..facts(&edited, &[&edited, &edited]) }, Judgement::Same);
+    let told = judged(&Facts { held, ..facts(&edited, &[&edited, &on]) }, Judgement::Owed);
+    assert!(told.ends_with("on v42 in s1; settled by anna, and not yet in s1"), "{told}");
 }
 
 #[test]
