@@ -60,6 +60,10 @@ pub struct Answer<'a> {
     /// Whether what stands in the target as an override is over by a mark elsewhere: it gives way, however many edits it
     /// had.
     pub gives_way: bool,
+    /// Whether a guard has relays write its overlay there: a record that no override explains may then be this override on
+    /// a record of LaunchDarkly's that only the guard has seen yet. It proves nothing, and the guard ends the override
+    /// when LaunchDarkly's stream shows it.
+    pub overlaid: bool,
 }
 
 /// What one target gets.
@@ -116,7 +120,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         let after = next.stands_as()?;
         return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Arc::new(next)))));
     }
-    if let Some(proof) = here.proof(answer) {
+    if let Some(proof) = here.proof(answer).filter(|_| !answer.overlaid) {
         // An override from another side of a broken network gives way here, and was not sent: no mark says otherwise.
         let own = here.own.filter(|own| shares_changes(own, answer.sent));
         let marks = marks(by, Ending::Settled, Some(proof.version()), own.into_iter().chain([answer.sent]));
@@ -161,7 +165,7 @@ pub fn settle(
     shown: Option<&Record>,
 ) -> Result<Option<Settling>, PatchError> {
     let OverrideState::Replayed { version } = merged.state else { return Ok(None) };
-    after_patch(by, target, seen, &Answer { sent: merged, version, shown, gives_way: false }).map(Some)
+    after_patch(by, target, seen, &Answer { sent: merged, version, shown, gives_way: false, overlaid: false }).map(Some)
 }
 
 /// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not
@@ -196,6 +200,8 @@ struct Found<'a> {
     record: Option<&'a Record>,
     /// Whether it is one of ours.
     ours: bool,
+    /// Whether it may be one of ours although no override explains it.
+    doubtful: bool,
 }
 
 impl<'a> Found<'a> {
@@ -212,12 +218,12 @@ impl<'a> Found<'a> {
             let is_theirs = record.is_tombstone() || own.is_some_and(|own| is_above(own, record));
             !is_theirs && is_ours(record, overrides())
         });
-        Self { own, record, ours }
+        Self { own, record, ours, doubtful: answer.overlaid && !ours }
     }
 
     /// LaunchDarkly's own record that shows that it has the override: the one here, or one seen elsewhere.
     fn proof<'p>(&'p self, answer: &Answer<'p>) -> Option<&'p Record> {
-        let here = self.record.filter(|_| !self.ours);
+        let here = self.record.filter(|_| !self.ours && !self.doubtful);
         here.into_iter().chain(answer.shown).find(|record| shows(record, answer.sent, answer.version))
     }
 
@@ -230,7 +236,7 @@ impl<'a> Found<'a> {
     }
 
     fn upstream(&self, merged: &Override) -> Record {
-        upstream_here(self.replaceable(), self.own, merged)
+        upstream_here(self.replaceable().filter(|_| !self.doubtful), self.own, merged)
     }
 
     /// The override as it stays here, replayed.

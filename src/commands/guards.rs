@@ -115,6 +115,11 @@ impl Guards {
         self.beside.get(target)
     }
 
+    /// Whether a guard has the relays before a target broadcast, and store, what it makes of overrides.
+    pub fn hold(&self, target: &Target) -> bool {
+        self.beside.get(target).is_some_and(|beside| beside.guards.iter().any(|guard| !guard.shadow))
+    }
+
     /// Every guard once, by the newest thing it said.
     pub fn all(&self) -> Vec<&Presence> {
         let mut all: BTreeMap<&str, &Presence> = BTreeMap::new();

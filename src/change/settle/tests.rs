@@ -24,7 +24,8 @@ fn sent() -> Override {
 }
 
 fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) -> Settling {
-    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown, gives_way: false }).unwrap()
+    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown, gives_way: false, overlaid: false })
+        .unwrap()
 }
 
 fn held(found: Settling) -> (Option<Record>, Override) {
@@ -134,7 +135,7 @@ fn what_is_over_gives_way() {
     over.revision = 8;
     let here = seen(Some(&over.in_force().unwrap()), Some(&over));
     assert_eq!(answered(&here, &sent(), 43, None), Settling::OfItsOwn);
-    let answer = Answer { sent: &sent(), version: 43, shown: None, gives_way: true };
+    let answer = Answer { sent: &sent(), version: 43, shown: None, gives_way: true, overlaid: false };
     let (after, next) = held(after_patch(&by(), &sample::target("a"), &here, &answer).unwrap());
     assert_eq!(after.unwrap().version(), 43);
     assert_eq!((next.changes, next.state), (sent().changes, OverrideState::Replayed { version: 43 }));
@@ -239,4 +240,21 @@ proptest! {
             None => prop_assert!(matches!(again, Settling::NothingThere | Settling::Settled(_))),
         }
     }
+}
+
+/// A guard saw LaunchDarkly's next record before the store's override knew of it, and the relay wrote what it made of that.
+#[test]
+fn what_a_guard_may_have_made_is_no_proof() {
+    let overlay = flag(44, false, 1, 2);
+    let told = seen(Some(&overlay), Some(&sent()));
+    let sent = sent();
+    let answer = |overlaid| Answer { sent: &sent, version: 43, shown: None, gives_way: false, overlaid };
+    let settled = after_patch(&by(), &sample::target("a"), &told, &answer(false)).unwrap();
+    assert!(matches!(settled, Settling::Settled(_)), "LaunchDarkly's own: {settled:?}");
+    let Settling::Held(write) = after_patch(&by(), &sample::target("a"), &told, &answer(true)).unwrap() else {
+        panic!("it is the guard's to end it");
+    };
+    assert_eq!(write.after, None);
+    let OverrideWrite::Put(held) = &write.override_after else { panic!("{write:?}") };
+    assert_eq!((held.state.clone(), held.upstream.version()), (OverrideState::Replayed { version: 43 }, 42));
 }

@@ -27,6 +27,7 @@ use crate::commands::replay::second_look::Meanwhile;
 use crate::commands::replay::send::Sending;
 use crate::commands::replay::send::Sent;
 use crate::commands::replay::settling;
+use crate::commands::replay::stores::Ground;
 use crate::commands::replay::stores::Told;
 use crate::commands::replay::words;
 use crate::commands::survey::Stores;
@@ -67,8 +68,8 @@ pub struct Means<'m> {
     pub client: &'m Arc<Client>,
     /// Who asks it.
     pub courier: &'m Courier,
-    /// The stores.
-    pub stores: &'m Stores,
+    /// The stores, and the guards beside them.
+    pub ground: Ground<'m>,
     /// What relays show meanwhile.
     pub evidence: &'m Evidence,
     /// How patches are to be taken.
@@ -162,7 +163,7 @@ impl Run<'_> {
         let meanwhile = vec![None; decided.len()];
         let mut group = Group { decided, meanwhile, sendings: Vec::new() };
         if self.means.seen_at.elapsed() > STORES_FRESH {
-            look_again(self.means.stores, group.acted_upon(0)).await;
+            look_again(self.means.ground.stores, group.acted_upon(0)).await;
         }
         let mut before: Vec<(&_, Happened)> = Vec::new();
         for (one, meanwhile) in group.decided.iter().zip(&group.meanwhile) {
@@ -244,7 +245,7 @@ impl Run<'_> {
         if self.looked_at.elapsed() > STORES_FRESH {
             let now = Instant::now();
             let later = ahead.iter_mut().flat_map(|group| group.acted_upon(0));
-            look_again(self.means.stores, group.acted_upon(place).chain(later)).await;
+            look_again(self.means.ground.stores, group.acted_upon(place).chain(later)).await;
             self.looked_at = now;
         }
         let limit = if self.means.asked { FRESH_AFTER_QUESTIONS } else { FRESH };

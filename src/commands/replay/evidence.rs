@@ -1,7 +1,8 @@
 //! LaunchDarkly's own data path, as far as it can be seen: as relays show it, and as LaunchDarkly tells it to SDKs that poll
 //! (`delivered`). Connections to the relays' streams, opened before anything is sent, see the broadcast that follows. What a
 //! relay had before proves nothing, since it reads the very record that we put into its store; only what comes as a
-//! broadcast afterwards counts.
+//! broadcast afterwards counts. A relay that may be on a guard's stream broadcasts what the guard makes of LaunchDarkly's
+//! record, and proves nothing.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use futures_util::future::select;
 use tokio::time::Instant;
 
 use crate::commands::Context;
+use crate::commands::guards::Guards;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::replay::delivered::Delivered;
@@ -45,6 +47,7 @@ impl Evidence {
         surroundings: &Surroundings,
         views: &[EnvironmentView<'_>],
         subjects: &[Subject],
+        guards: &Guards,
     ) -> Self {
         let delivered = Delivered::new(context, surroundings, views);
         let Some(client) = &surroundings.fleet.client else { return Self { delivered, ..Self::default() } };
@@ -66,7 +69,12 @@ impl Evidence {
                 &surroundings.configurations,
                 key.as_ref(),
             );
-            for before in before.into_iter().flatten().take(WATCHES_MAX.saturating_sub(watches.len())) {
+            let own = chosen.iter().zip(before).flat_map(|(chosen, before)| {
+                let links = guards.links(&chosen.target, &before);
+                let own = before.into_iter().zip(links).filter(|(_, link)| !link.may_be_on());
+                own.map(|(before, _)| before)
+            });
+            for before in own.take(WATCHES_MAX.saturating_sub(watches.len())) {
                 if let Some(key) = &before.key {
                     let watch = Watch::open(client, &before.relay.address, key, before.filter.as_deref(), &flags);
                     watches.push((environment.clone(), watch));

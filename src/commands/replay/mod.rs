@@ -28,6 +28,7 @@ use clap::ValueEnum;
 use super::Context;
 use crate::change::merge;
 use crate::change::override_::EndedMark;
+use crate::commands::guards::Guards;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -56,6 +57,7 @@ use plan::Item;
 use remote::Waits;
 use report::Problem;
 use report::Report;
+use stores::Ground;
 
 /// What becomes of a flag that LaunchDarkly changed in what an override touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -115,8 +117,11 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let surroundings = Surroundings::look(context).await?;
     let seen_at = Instant::now();
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
+    let targets = views.iter().flat_map(|view| view.targets.iter().flatten()).map(|view| view.chosen.target.clone());
+    let guards = Guards::look(&surroundings.stores, targets).await;
     let surroundings = &surroundings;
-    let run = Run { arguments: &arguments, context, surroundings, views: &views, seen_at, loaded: &loaded };
+    let run =
+        Run { arguments: &arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards };
     let owed = owed::owed(&views);
     let waits = Arc::new(Waits::default());
     let mut report = match &guard {
@@ -151,6 +156,7 @@ struct Run<'r> {
     views: &'r [EnvironmentView<'r>],
     seen_at: Instant,
     loaded: &'r Loaded,
+    guards: &'r Guards,
 }
 
 impl Run<'_> {
@@ -159,7 +165,7 @@ impl Run<'_> {
         let courier = client.as_ref().map(|_| Courier::start());
         let read_at = Instant::now();
         let Owed { owed, replayed, leftovers, strays, undone } = owed;
-        let stores = &self.surroundings.stores;
+        let ground = Ground { stores: &self.surroundings.stores, guards: self.guards };
         let mut done = Vec::new();
         let (mut strays, evidence) = match client.as_ref().zip(courier.as_ref()) {
             Some((client, courier)) => {
@@ -168,7 +174,7 @@ impl Run<'_> {
                 let subjects: Vec<Subject> = all.map(|matter| matter.subject.clone()).collect();
                 let (items, evidence) = futures_util::join!(
                     self.read(client, courier, owed),
-                    Evidence::open(self.context, self.surroundings, self.views, &subjects)
+                    Evidence::open(self.context, self.surroundings, self.views, &subjects, self.guards)
                 );
                 // Colleagues' changes are adopted only once LaunchDarkly has answered: a replay that comes too early leaves
                 // nothing behind.
@@ -181,7 +187,7 @@ impl Run<'_> {
                 let means = Means {
                     client,
                     courier,
-                    stores,
+                    ground,
                     evidence: &evidence,
                     options: self.options(),
                     read_at,
@@ -200,11 +206,11 @@ impl Run<'_> {
             }
         };
         strays.extend(strays::note_undone(undone, self.loaded, files));
-        self.wait_for_evidence(&mut done, &evidence, files).await;
+        self.wait_for_evidence(&mut done, ground, &evidence, files).await;
         evidence.ask(&settling::waiting(&replayed, &leftovers)).await;
         let held = (self.loaded, &mut *files);
-        done.extend(settling::settle_replayed(&replayed, stores, &evidence, held, self.context).await);
-        done.extend(settling::end_leftovers(&leftovers, stores, &evidence, files, self.context).await);
+        done.extend(settling::settle_replayed(&replayed, ground, &evidence, held, self.context).await);
+        done.extend(settling::end_leftovers(&leftovers, ground, &evidence, files, self.context).await);
         for problem in evidence.problems() {
             self.context
                 .output
@@ -225,13 +231,20 @@ impl Run<'_> {
     }
 
     /// What LaunchDarkly's data path shows within a moment ends overrides here and now.
-    async fn wait_for_evidence(&self, done: &mut [Done], evidence: &Evidence, files: &mut Files<'_>) {
+    async fn wait_for_evidence(
+        &self,
+        done: &mut [Done],
+        ground: Ground<'_>,
+        evidence: &Evidence,
+        files: &mut Files<'_>,
+    ) {
         let held: Vec<Wanted<'_>> = done.iter().filter_map(settling::held).collect();
         if held.is_empty() {
             return;
         }
         evidence.wait(&held).await;
-        settling::settle_shown(done, &self.surroundings.stores, evidence, files, self.context).await;
+        settling::settle_shown(done, ground, evidence, files, self.context).await;
+        settling::follow_guards(done, ground, files, self.context).await;
     }
 
     async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {

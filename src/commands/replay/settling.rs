@@ -1,10 +1,20 @@
 //! After LaunchDarkly's word: what came of each override is noted, its stores are told, and what has ended by that is noted
 //! as well. Also for overrides that LaunchDarkly accepted earlier, and for those that ended elsewhere while a store was away.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use crate::change::event::Happened;
+use crate::change::merge::ended_by;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Ending;
+use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::replay::carrying_out::GROUP;
 use crate::commands::replay::carrying_out::Means;
@@ -17,14 +27,22 @@ use crate::commands::replay::outcome::Outcome;
 use crate::commands::replay::owed::Matter;
 use crate::commands::replay::stores;
 use crate::commands::replay::stores::Came;
+use crate::commands::replay::stores::Ground;
 use crate::commands::replay::stores::Telling;
 use crate::commands::replay::stores::Told;
 use crate::commands::replay::stores::Word;
-use crate::commands::survey::Stores;
+use crate::commands::survey;
 use crate::error::Failure;
+use crate::flag::key::FlagKey;
 use crate::playback::Loaded;
 use crate::playback::PlaybackError;
 use crate::playback::Syncing;
+
+/// How long guards are waited for: they write at most once in a second.
+const GUARDS_MAX: Duration = Duration::from_secs(3);
+
+/// How far apart the stores are looked at meanwhile.
+const GUARDS_APART: Duration = Duration::from_millis(100);
 
 /// What stores are told of an outcome.
 fn word(outcome: &Outcome, matter: &Matter, evidence: &Evidence) -> Option<Word> {
@@ -64,7 +82,7 @@ pub async fn note_and_tell(
             of.push(place);
         }
     }
-    let told = stores::tell(means.stores, files, &context.settings.actor, &tellings).await;
+    let told = stores::tell(means.ground, files, &context.settings.actor, &tellings).await;
     let mut stores_of: Vec<Told> = vec![Told::default(); group.len()];
     for (place, told) in of.into_iter().zip(told) {
         if let Some(slot) = stores_of.get_mut(place) {
@@ -162,7 +180,7 @@ fn accepted_as(matter: &Matter) -> u64 {
 /// Ends the overrides that were replayed a moment ago, and of which LaunchDarkly's own record was seen since.
 pub async fn settle_shown(
     done: &mut [Done],
-    stores: &Stores,
+    ground: Ground<'_>,
     evidence: &Evidence,
     files: &mut Files<'_>,
     context: &Context<'_>,
@@ -173,13 +191,13 @@ pub async fn settle_shown(
         let Some(shown) = evidence.shown(&one.subject, version) else { continue };
         let targets: Vec<_> =
             one.stores.iter().filter(|(_, came)| **came == Came::Held).map(|(target, _)| target).collect();
-        matters.push(stores::seen_now(stores, one, &targets).await);
+        matters.push(stores::seen_now(ground.stores, one, &targets).await);
         words.push(Word::Has { version, shown: Some(shown) });
         places.push(place);
     }
     let tellings: Vec<Telling<'_>> =
         matters.iter().zip(words).map(|(matter, word)| Telling { matter, sent: &matter.override_, word }).collect();
-    let told = stores::tell(stores, files, &context.settings.actor, &tellings).await;
+    let told = stores::tell(ground, files, &context.settings.actor, &tellings).await;
     let mut again = Vec::new();
     for (place, told) in places.into_iter().zip(told) {
         if let Some(one) = done.get_mut(place) {
@@ -190,11 +208,69 @@ pub async fn settle_shown(
     note_settled(&again, files, context);
 }
 
+/// Waits a moment for guards: they end an override in the stores when LaunchDarkly's stream shows it.
+pub async fn follow_guards(done: &mut [Done], ground: Ground<'_>, files: &mut Files<'_>, context: &Context<'_>) {
+    let until = Instant::now() + GUARDS_MAX;
+    let mut ended: BTreeSet<usize> = BTreeSet::new();
+    loop {
+        let waiting = held_by_guards(done, ground);
+        if waiting.is_empty() {
+            break;
+        }
+        let looking = waiting.iter().map(|(target, held)| ended_in(ground, target, held));
+        for (target, came) in waiting.keys().zip(join_all(looking).await) {
+            for (place, came) in came {
+                if let Some(one) = done.get_mut(place) {
+                    one.stores.insert(target.clone(), came);
+                    ended.insert(place);
+                }
+            }
+        }
+        if Instant::now() >= until || held_by_guards(done, ground).is_empty() {
+            break;
+        }
+        tokio::time::sleep(GUARDS_APART).await;
+    }
+    let over: Vec<Done> = ended.into_iter().filter_map(|place| done.get(place).cloned()).collect();
+    note_settled(&over, files, context);
+}
+
+/// What is held in targets beside which a guard is: the places in `done`, by target.
+fn held_by_guards(done: &[Done], ground: Ground<'_>) -> BTreeMap<Target, Vec<(usize, Override)>> {
+    let mut waiting: BTreeMap<Target, Vec<(usize, Override)>> = BTreeMap::new();
+    for (place, one) in done.iter().enumerate().filter(|(_, one)| held(one).is_some()) {
+        let of = one.stores.iter().filter(|(target, came)| **came == Came::Held && ground.guards.hold(target));
+        for (target, _) in of {
+            waiting.entry(target.clone()).or_default().push((place, one.override_.clone()));
+        }
+    }
+    waiting
+}
+
+/// Which of these overrides are over in a target, and how. A target that does not answer tells nothing.
+async fn ended_in(ground: Ground<'_>, target: &Target, held: &[(usize, Override)]) -> Vec<(usize, Came)> {
+    let Some(store) = survey::store_of(ground.stores, target) else { return Vec::new() };
+    let Ok(standing) = store.overridden(&target.prefix).await else { return Vec::new() };
+    let standing: BTreeSet<FlagKey> = standing.into_iter().collect();
+    let gone: Vec<&(usize, Override)> = held.iter().filter(|(_, held)| !standing.contains(&held.flag)).collect();
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    let changes = gone.iter().flat_map(|(_, held)| held.changes.iter().copied()).collect();
+    let marks = survey::marks(ground.stores, &[target], &changes).await.into_iter().next().unwrap_or_default();
+    let came = |(place, held): &&(usize, Override)| {
+        let mark = marks.get(&held.flag).and_then(|marks| ended_by(held, marks.iter()));
+        // Without a mark it vanished, and whoever keeps overrides writes it again.
+        mark.map(|mark| (*place, stores::gone(Some(mark))))
+    };
+    gone.iter().filter_map(came).collect()
+}
+
 /// Looks whether LaunchDarkly's data path shows what was replayed earlier, and brings up to date the stores that did not
 /// answer then. What needs no write leaves no trace here: an override may be shown to many before it ends.
 pub async fn settle_replayed(
     matters: &[Matter],
-    stores: &Stores,
+    ground: Ground<'_>,
     evidence: &Evidence,
     (loaded, files): (&Loaded, &mut Files<'_>),
     context: &Context<'_>,
@@ -211,7 +287,7 @@ pub async fn settle_replayed(
             })
             .collect();
         let actor = &context.settings.actor;
-        let writes = |telling: &&Telling<'_>| stores::has_something_to_write(telling, actor);
+        let writes = |telling: &&Telling<'_>| stores::has_something_to_write(telling, actor, ground.guards);
         let touched: Vec<&Matter> = tellings.iter().filter(writes).map(|telling| telling.matter).collect();
         let noted = group.iter().filter(|matter| !matter.parts.is_empty());
         // Where it cannot be recorded, nothing is written either.
@@ -223,7 +299,7 @@ pub async fn settle_replayed(
         let happened: Vec<_> =
             group.iter().filter(|matter| matter.unnoted).map(|matter| (&matter.subject, replayed(matter))).collect();
         told_of(files.note(&happened, Syncing::Later), context);
-        let told = stores::tell(stores, files, actor, &tellings).await;
+        let told = stores::tell(ground, files, actor, &tellings).await;
         let done: Vec<Done> = group
             .iter()
             .zip(outcomes)
@@ -239,7 +315,7 @@ pub async fn settle_replayed(
 /// Ends overrides in the stores that did not answer when they ended elsewhere.
 pub async fn end_leftovers(
     leftovers: &[(Matter, EndedMark)],
-    stores: &Stores,
+    ground: Ground<'_>,
     evidence: &Evidence,
     files: &mut Files<'_>,
     context: &Context<'_>,
@@ -263,7 +339,7 @@ pub async fn end_leftovers(
             Some(Telling { matter, sent: &matter.override_, word })
         })
         .collect();
-    let told = stores::tell(stores, files, &context.settings.actor, &tellings).await;
+    let told = stores::tell(ground, files, &context.settings.actor, &tellings).await;
     let done: Vec<Done> = leftovers
         .iter()
         .zip(outcomes)

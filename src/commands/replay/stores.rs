@@ -28,6 +28,7 @@ use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
 use crate::change::undo::PutBack;
+use crate::commands::guards::Guards;
 use crate::commands::replay::files::Files;
 use crate::commands::replay::outcome::Done;
 use crate::commands::replay::owed::Matter;
@@ -38,6 +39,15 @@ use crate::commands::writing;
 use crate::error::Failure;
 use crate::flag::record::Record;
 use crate::store::WriteOutcome;
+
+/// The stores, and what is known of who else writes there.
+#[derive(Clone, Copy)]
+pub struct Ground<'g> {
+    /// The stores.
+    pub stores: &'g Stores,
+    /// The guards beside the targets.
+    pub guards: &'g Guards,
+}
 
 /// What an override's stores are to be told.
 #[derive(Debug, Clone)]
@@ -112,7 +122,7 @@ struct Job {
 }
 
 /// Tells the stores, all of them at once, and gives for each of `tellings` what came of it.
-pub async fn tell(stores: &Stores, files: &mut Files<'_>, actor: &Actor, tellings: &[Telling<'_>]) -> Vec<Told> {
+pub async fn tell(ground: Ground<'_>, files: &mut Files<'_>, actor: &Actor, tellings: &[Telling<'_>]) -> Vec<Told> {
     let mut told: Vec<Told> = tellings
         .iter()
         .map(|telling| telling.matter.silent.iter().map(|target| (target.clone(), Came::Silent)).collect())
@@ -129,14 +139,14 @@ pub async fn tell(stores: &Stores, files: &mut Files<'_>, actor: &Actor, telling
         jobs.extend(telling.matter.seen.iter().map(job));
     }
     while !jobs.is_empty() {
-        jobs = round(stores, files, actor, tellings, jobs, &mut told).await;
+        jobs = round(ground, files, actor, tellings, jobs, &mut told).await;
     }
     told
 }
 
 /// Does what can be done with what was read, and gives what has to be tried again, read anew.
 async fn round(
-    stores: &Stores,
+    ground: Ground<'_>,
     files: &mut Files<'_>,
     actor: &Actor,
     tellings: &[Telling<'_>],
@@ -144,11 +154,11 @@ async fn round(
     told: &mut [Told],
 ) -> Vec<Job> {
     let (mut writes, mut of, mut meant): (Vec<Write>, Vec<&Subject>, Vec<(Job, Came)>) = <_>::default();
-    let shown: Vec<Option<Record>> = tellings.iter().map(shown_elsewhere).collect();
+    let shown: Vec<Option<Record>> = tellings.iter().map(|telling| shown_elsewhere(telling, ground.guards)).collect();
     for job in jobs {
         let Some(telling) = tellings.get(job.telling) else { continue };
         let shown = shown.get(job.telling).and_then(Option::as_ref);
-        match decided(telling, actor, &job, shown) {
+        match decided(telling, actor, &job, shown, ground.guards) {
             (came, Some(write)) => {
                 writes.push(write);
                 of.push(&telling.matter.subject);
@@ -171,7 +181,7 @@ async fn round(
         }
     };
     let mut outcomes = BTreeMap::new();
-    for wrote in writing::write(stores, &recorded, |_| ()).await {
+    for wrote in writing::write(ground.stores, &recorded, |_| ()).await {
         // Two environments may have a flag of the same key, but not in the same target.
         outcomes.insert((wrote.target, wrote.flag), wrote.outcome);
     }
@@ -183,7 +193,7 @@ async fn round(
             Some(WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged)
                 if job.attempt + 1 < writing::ATTEMPTS_MAX =>
             {
-                match read_again(stores, telling, &job.target).await {
+                match read_again(ground.stores, telling, &job.target).await {
                     Ok((seen, ended)) => again.push(Job { seen, ended, attempt: job.attempt + 1, ..job }),
                     Err(why) => came_to(told, &job, Came::Not(why)),
                 }
@@ -246,8 +256,8 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
 }
 
 /// Whether anything is to be written for `telling`, by what was read.
-pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor) -> bool {
-    let shown = shown_elsewhere(telling);
+pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor, guards: &Guards) -> bool {
+    let shown = shown_elsewhere(telling, guards);
     let job = |(target, seen): &(Target, Seen)| Job {
         telling: 0,
         target: target.clone(),
@@ -255,7 +265,7 @@ pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor) -> bool {
         ended: None,
         attempt: 0,
     };
-    telling.matter.seen.iter().any(|found| decided(telling, actor, &job(found), shown.as_ref()).1.is_some())
+    telling.matter.seen.iter().any(|found| decided(telling, actor, &job(found), shown.as_ref(), guards).1.is_some())
 }
 
 /// Whether an override in a target is none that was decided about. One that came after what was read at first: it may
@@ -273,9 +283,10 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 }
 
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
-fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
+fn shown_elsewhere(telling: &Telling<'_>, guards: &Guards) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
-    let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
+    // Where a guard holds, it may be what the guard makes of LaunchDarkly's.
+    let theirs = telling.matter.seen.iter().filter(|(target, _)| !guards.hold(target)).filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
         let record = seen.copy.readable().filter(|_| seen.own_keys)?;
         (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
@@ -286,7 +297,13 @@ fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
 }
 
 /// What a target gets: what it comes to, and the write that takes it there, if any.
-fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Record>) -> (Came, Option<Write>) {
+fn decided(
+    telling: &Telling<'_>,
+    actor: &Actor,
+    job: &Job,
+    shown: Option<&Record>,
+    guards: &Guards,
+) -> (Came, Option<Write>) {
     let (target, seen) = (&job.target, &job.seen);
     let Some(change) = telling.sent.change() else { return (Came::Not("it names no change".to_owned()), None) };
     let by = By { change, actor: actor.clone(), at: Timestamp::now() };
@@ -296,7 +313,13 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
     }
     match &telling.word {
         Word::Has { version, .. } => {
-            let answer = Answer { sent: telling.sent, version: *version, shown, gives_way: is_over };
+            let answer = Answer {
+                sent: telling.sent,
+                version: *version,
+                shown,
+                gives_way: is_over,
+                overlaid: guards.hold(target),
+            };
             match settle::after_patch(&by, target, seen, &answer) {
                 Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),
@@ -326,7 +349,7 @@ fn decided(telling: &Telling<'_>, actor: &Actor, job: &Job, shown: Option<&Recor
 }
 
 /// What it means that nothing of the override is in a target any more.
-fn gone(mark: Option<&EndedMark>) -> Came {
+pub(super) fn gone(mark: Option<&EndedMark>) -> Came {
     match mark {
         None => Came::Nothing,
         Some(mark) if mark.ending == Ending::Settled => Came::Settled,
