@@ -121,7 +121,10 @@ fn key(flag: usize) -> &'static str {
 
 /// The fields of a record that a wish sets.
 fn asked(wish: &Wish, base: &Value) -> Vec<(&'static str, Value)> {
-    let place = |value: &str| base.get("variations")?.as_array()?.iter().position(|one| one.to_string() == value);
+    let place = |value: &str| {
+        let value: Value = serde_json::from_str(value).ok()?;
+        base.get("variations")?.as_array()?.iter().position(|one| *one == value)
+    };
     let instructions = match wish {
         Wish::On => vec![serde_json::json!({ "kind": "turnFlagOn" })],
         Wish::Off => vec![serde_json::json!({ "kind": "turnFlagOff" })],

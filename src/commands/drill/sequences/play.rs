@@ -199,7 +199,7 @@ impl Play {
                 }
             };
             if ran.is_none() {
-                self.told.say("  KILLED".to_owned());
+                self.told.say("  KILLED");
             }
             if let Some(ran) = &ran {
                 self.told.ran(ran);

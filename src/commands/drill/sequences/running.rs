@@ -120,7 +120,7 @@ impl Play {
             match &meanwhile.what {
                 Interjection::Killed => return Ok(Fate::Killed),
                 Interjection::Cut => {
-                    self.told.say("  its connection breaks".to_owned());
+                    self.told.say("  its connection breaks");
                     fate = Fate::Cut;
                 }
                 Interjection::Event(event) => {

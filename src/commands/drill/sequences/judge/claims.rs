@@ -129,7 +129,10 @@ fn update(claim: &Claim<'_>, edits: &[(usize, Wish)]) -> Option<String> {
                 Wish::Off => on(false),
                 Wish::Serve(variation) => {
                     let value = FLAGS.get(*flag).and_then(|flag| flag.values.get(*variation));
-                    on(false) && value.is_some_and(|value| served(&record, "offVariation").to_string() == *value)
+                    on(false)
+                        && value.is_some_and(|value| {
+                            serde_json::from_str(value).ok() == Some(served(&record, "offVariation"))
+                        })
                 }
                 Wish::Fallthrough(variation) => {
                     record.pointer("/fallthrough/variation").and_then(Value::as_u64) == u64::try_from(*variation).ok()

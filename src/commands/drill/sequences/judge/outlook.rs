@@ -69,7 +69,8 @@ impl Outlook {
         self.wanted.retain(|flag, wanted| {
             let Some(now) = ledger.newest(flag).and_then(|said| said.record.as_ref()) else { return !gives_up };
             let is_so = wanted.counted().all(|name| served_as(&wanted.base, wanted, name) == served(now, name));
-            !is_so && !(gives_up && is_touched(ledger, flag, wanted))
+            let is_over = is_so || (gives_up && is_touched(ledger, flag, wanted));
+            !is_over
         });
     }
 

@@ -144,7 +144,7 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
     }
     // Where our keys were lost and not the record, nobody can tell that it is not LaunchDarkly's.
     let found = segment.before.records.get(flag).and_then(|text| serde_json::from_str(text).ok());
-    if segment.before.overrides.get(flag).is_none() && found.as_ref() == Some(&edition.base) {
+    if !segment.before.overrides.contains_key(flag) && found.as_ref() == Some(&edition.base) {
         return Ok(());
     }
     Err(Broken::new(Rule::Base, format!("its base is no record that LaunchDarkly ever sent: {}", told())))
