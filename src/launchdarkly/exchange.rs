@@ -116,7 +116,7 @@ impl Exchange {
                 &[([127, 0, 0, 1], 0).into(), (std::net::Ipv6Addr::LOCALHOST, 0).into()],
             );
         }
-        if let Some(pem) = self.options.authority_pem.as_ref().filter(|_| !self.address.is_plain()) {
+        if let Some(pem) = &self.options.authority_pem {
             let wrong = |problem: String| ApiError::Configuration {
                 problem,
                 way_out: "the file of the authority holds certificates in PEM form".to_owned(),
@@ -126,7 +126,10 @@ impl Exchange {
             if authorities.is_empty() {
                 return Err(wrong("the authority's file has no certificate in it".to_owned()));
             }
-            builder = builder.tls_certs_merge(authorities);
+            // Wrong is wrong, also where it is not needed.
+            if !self.address.is_plain() {
+                builder = builder.tls_certs_merge(authorities);
+            }
         }
         builder.build().map_err(|error| ApiError::Configuration {
             problem: format!("the HTTPS client cannot be made: {}", cause(&error)),

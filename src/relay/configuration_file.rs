@@ -84,7 +84,10 @@ impl Reader<'_> {
                 let section = name.to_string().to_ascii_lowercase();
                 let subsection = subsection_name.map(ToString::to_string).unwrap_or_default();
                 self.settings.open_section(&section, &subsection);
-                self.header = event.to_bstr_lossy().to_string();
+                self.header = match subsection_name {
+                    Some(subsection) => format!("[{name} {:?}]", subsection.to_string()),
+                    None => format!("[{name}]"),
+                };
                 if !vocabulary::has_section(&section) {
                     self.note_not_known(&section, None);
                 }
