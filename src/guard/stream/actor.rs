@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::guard::alarm::AlarmKind;
 use crate::guard::alarm::AlarmName;
+use crate::guard::answer::Upstream;
 use crate::guard::keys::Vouch;
 use crate::guard::serving::Served;
 use crate::guard::stream::channel::StoresWord;
@@ -165,7 +166,7 @@ impl Actor {
         self.touched = true;
         match heard {
             Heard::Opened => {
-                self.side.opened(at);
+                self.side.opened(instant);
                 self.show();
             }
             Heard::Piece(Piece::Comment(comment)) => {
@@ -204,8 +205,9 @@ impl Actor {
             }
         };
         if event.name == "put" {
-            self.side.put();
+            self.side.put(at);
             self.content.is_live();
+            self.show();
             for kind in [AlarmKind::UpstreamAway, AlarmKind::KeyRefused] {
                 self.plan.hub.parts().alarms.clear(&self.alarm(kind));
             }
@@ -286,13 +288,12 @@ impl Actor {
     /// LaunchDarkly has refused a key that worked for so long that it is true; and where the guard has no effect of its
     /// own, nobody is held when LaunchDarkly goes.
     fn give_up(&mut self) {
-        let now = Instant::now();
-        let is_up = self.side.is_up() == Some(true);
-        if self.plan.hub.parts().shadow && !is_up {
+        let is_open = matches!(self.side.upstream(Instant::now()), Upstream::Up { .. });
+        if self.plan.hub.parts().shadow && !is_open {
             self.relays.end_all();
         }
         let refused_for = self.plan.hub.parts().refused_for;
-        if self.side.refused_for(now).is_some_and(|refused| refused >= refused_for) && self.vouch() == Vouch::Worked {
+        if self.side.refused_for().is_some_and(|refused| refused >= refused_for) && self.vouch() == Vouch::Worked {
             self.plan.hub.refused(self.plan.key);
             self.relays.end_all();
             let told = format!(
