@@ -140,6 +140,52 @@ fn an_expired_key_gets_nothing_that_was_kept() {
 }
 
 #[test]
+fn a_key_that_is_named_only_later_gets_what_was_kept_all_the_same() {
+    let upstream = Scripted::start(answer(0));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    Wire::stream(guard.address, "/all", SDK_KEY).text();
+    plan.wait_for_kept(".sealed", 1);
+    plan.wait_for_kept(".put", 1);
+    let begun = Instant::now();
+    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.matches("worked").count() >= 2)
+    {
+        assert!(begun.elapsed() < super::wire::LONG);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    guard.kill();
+    upstream.go_away();
+    // Of the SDK key nothing is known but what the relay's configuration says, and that is sealed.
+    let keys = plan.state().join("keys.json");
+    let mut kept: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(&keys).unwrap()).unwrap();
+    kept.retain(|key| key["named"].is_null());
+    assert_eq!(kept.len(), 1);
+    std::fs::write(&keys, serde_json::to_vec(&kept).unwrap()).unwrap();
+    let guard = plan.start();
+    assert_eq!(Wire::ask(guard.address, "/all", SDK_KEY).status, 503);
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    let begun = Instant::now();
+    assert!(Wire::stream(guard.address, "/all", SDK_KEY).text().contains("checkout"));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_stream_that_begins_with_nonsense_takes_no_environment_from_a_relay() {
+    for nonsense in ["event: put\ndata: {\n\n", "event: reconnect\ndata: {}\n\n"] {
+        let expires = in_ms(3_600);
+        let upstream = Scripted::start(move |request| match request.before {
+            0..=2 => Reply::Stream(nonsense.into()),
+            _ => Reply::Stream(put(expires).into_bytes()),
+        });
+        let plan = plan(&upstream);
+        let guard = plan.start();
+        let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+        assert_eq!(relay.text(), put(expires), "a relay drops what is not in its first event");
+    }
+}
+
+#[test]
 fn the_word_to_reconnect_is_heard_by_the_guard_and_not_by_relays() {
     let upstream = Scripted::start(answer(0));
     let plan = plan(&upstream);
