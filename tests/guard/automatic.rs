@@ -74,11 +74,7 @@ fn a_relay_starts_during_the_outage_with_what_was_kept_sealed() {
     assert_eq!(asked, 1);
     plan.wait_for_kept(".sealed", 1);
     plan.wait_for_kept(".put", 1);
-    let begun = Instant::now();
-    while !kept_whole(&plan) {
-        assert!(begun.elapsed() < super::wire::LONG);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_keys(&plan, "named", 3);
     std::thread::sleep(Duration::from_secs(6));
     guard.kill();
     let kept = String::from_utf8_lossy(&plan.kept()).into_owned();
@@ -108,9 +104,15 @@ fn a_relay_starts_during_the_outage_with_what_was_kept_sealed() {
     }
 }
 
-/// Whether the keys that were learnt are on disk.
-fn kept_whole(plan: &Plan) -> bool {
-    std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.matches("named").count() >= 3)
+/// Waits until so many keys are on disk of which this is known.
+#[track_caller]
+fn wait_for_keys(plan: &Plan, known: &str, number: usize) {
+    let begun = Instant::now();
+    let count = |keys: String| keys.matches(known).count();
+    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| count(keys) >= number) {
+        assert!(begun.elapsed() < super::wire::LONG);
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The put that the script sends is made anew for each test, with its time in it.
@@ -148,12 +150,7 @@ fn a_key_that_is_named_only_later_gets_what_was_kept_all_the_same() {
     Wire::stream(guard.address, "/all", SDK_KEY).text();
     plan.wait_for_kept(".sealed", 1);
     plan.wait_for_kept(".put", 1);
-    let begun = Instant::now();
-    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.matches("worked").count() >= 2)
-    {
-        assert!(begun.elapsed() < super::wire::LONG);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_keys(&plan, "worked", 2);
     guard.kill();
     upstream.go_away();
     // Of the SDK key nothing is known but what the relay's configuration says, and that is sealed.
@@ -205,11 +202,7 @@ fn an_environment_that_an_attached_relay_has_is_not_left_out() {
     Wire::stream(guard.address, PATH, RELAY_KEY).text();
     Wire::stream(guard.address, "/all", SDK_KEY).text();
     plan.wait_for_kept(".sealed", 1);
-    let begun = Instant::now();
-    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.contains("worked")) {
-        assert!(begun.elapsed() < super::wire::LONG);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_keys(&plan, "worked", 1);
     guard.kill();
     upstream.go_away();
     let guard = plan.start();

@@ -453,6 +453,23 @@ fn a_shadow_only_looks_on() {
 }
 
 #[test]
+fn a_shadow_gives_nothing_of_its_own_while_launchdarkly_is_silent() {
+    let upstream = Scripted::start(|_| Reply::Stream(Vec::new()));
+    let stage = Stage::set(upstream, Wishes { shadow: true, ..Wishes::default() });
+    let reading = WholeReading {
+        initialised: true,
+        flags: BTreeMap::from([("checkout".to_owned(), record(42, true).into_bytes())]),
+        ..WholeReading::default()
+    };
+    stage.stores.whole.lock().unwrap().push((target(), Ok(reading)));
+    let mut relay = stage.relay();
+    relay.nothing_for(Duration::from_secs(4));
+    assert_eq!(*stage.stores.asked.lock().unwrap(), 0);
+    stage.upstream.send(put(43, true).as_bytes());
+    assert_eq!(relay.text(), put(43, true));
+}
+
+#[test]
 fn silence_is_noticed() {
     let upstream = Scripted::start(|request| {
         Reply::Stream(if request.before == 0 { put(42, true) } else { put(43, true) }.into_bytes())

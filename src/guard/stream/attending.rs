@@ -71,6 +71,10 @@ impl Actor {
         let now = Instant::now();
         let Some(waited) = self.relays.waiting(now) else { return };
         let upstream = self.upstream(now);
+        // What has no effect gives what LaunchDarkly has said on this connection, and nothing of its own.
+        if self.plan.hub.parts().shadow && upstream != (Upstream::Up { put: true }) {
+            return;
+        }
         match &self.content {
             Content::Flags(flags) => {
                 let stores = match (&self.whole, self.whole_at) {
