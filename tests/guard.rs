@@ -11,6 +11,7 @@ mod process;
 mod refusals;
 mod relay;
 mod scripted;
+mod silent;
 mod slow;
 mod through;
 mod told;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::flag::key::FlagKey;
 
-/// The most alarms that stand at one time; more are counted, and not kept.
-const STANDING_MAX: usize = 1_000;
+/// The most alarms that stand at one time; more are counted as untold, and nothing else: what is not known to stand would be
+/// told again and again.
+const STANDING_MAX: usize = 10_000;
 
 /// The most alarms that wait to be told.
 const WAITING_MAX: usize = 1_000;
@@ -52,6 +55,8 @@ pub enum AlarmKind {
     NotAnnounced,
     /// What is served is from memory or disk alone.
     OldState,
+    /// LaunchDarkly is away, and nothing is known that could be served.
+    NothingToServe,
     /// A relay did not take what it was sent, and was cut off.
     RelaySlow,
     /// A relay of a version that is not supported.
@@ -66,7 +71,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 21] = [
+    pub const ALL: [AlarmKind; 22] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -83,6 +88,7 @@ impl AlarmKind {
         AlarmKind::OverrideUnreadable,
         AlarmKind::NotAnnounced,
         AlarmKind::OldState,
+        AlarmKind::NothingToServe,
         AlarmKind::RelaySlow,
         AlarmKind::RelayUnsupported,
         AlarmKind::Limit,
@@ -109,6 +115,7 @@ impl AlarmKind {
             AlarmKind::OverrideUnreadable => "override-unreadable",
             AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::OldState => "old-state",
+            AlarmKind::NothingToServe => "nothing-to-serve",
             AlarmKind::RelaySlow => "relay-slow",
             AlarmKind::RelayUnsupported => "relay-unsupported",
             AlarmKind::Limit => "limit",
@@ -152,6 +159,8 @@ pub enum Told {
 #[derive(Debug, Default)]
 struct Standing {
     alarms: BTreeMap<AlarmName, Alarm>,
+    /// When those end of whose end nobody hears.
+    until: BTreeMap<AlarmName, Instant>,
     counts: BTreeMap<AlarmKind, u64>,
     untold: u64,
 }
@@ -179,12 +188,38 @@ impl Alarms {
             Some(known) => known.since,
             None => Timestamp::now(),
         };
-        *standing.counts.entry(name.kind).or_default() += 1;
-        let alarm = Alarm { name: name.clone(), told, since };
-        if standing.alarms.len() < STANDING_MAX || standing.alarms.contains_key(&name) {
-            standing.alarms.insert(name, alarm.clone());
+        self.stand(&mut standing, Alarm { name, told, since });
+    }
+
+    /// Raises an alarm about something that happens again and again: it stands until it has not happened for so long, and
+    /// says what it said first. See [`Alarms::end_those_over`].
+    pub fn raise_for(&self, name: AlarmName, told: impl Into<String>, lasting: Duration, now: Instant) {
+        let mut standing = self.held();
+        if !standing.alarms.contains_key(&name) {
+            self.stand(&mut standing, Alarm { name: name.clone(), told: told.into(), since: Timestamp::now() });
         }
-        self.tell(&mut standing, Told::Raised(alarm));
+        if standing.alarms.contains_key(&name) {
+            standing.until.insert(name, now + lasting);
+        }
+    }
+
+    /// Ends the alarms that were raised for a while, if that is over. To be called from time to time.
+    pub fn end_those_over(&self, now: Instant) {
+        let over: Vec<AlarmName> = {
+            let standing = self.held();
+            standing.until.iter().filter(|(_, until)| **until <= now).map(|(name, _)| name.clone()).collect()
+        };
+        over.iter().for_each(|name| self.clear(name));
+    }
+
+    fn stand(&self, standing: &mut Standing, alarm: Alarm) {
+        if standing.alarms.len() >= STANDING_MAX && !standing.alarms.contains_key(&alarm.name) {
+            standing.untold += 1;
+            return;
+        }
+        *standing.counts.entry(alarm.name.kind).or_default() += 1;
+        standing.alarms.insert(alarm.name.clone(), alarm.clone());
+        self.tell(standing, Told::Raised(alarm));
     }
 
     /// Tells of something that is over as soon as it happened.
@@ -198,6 +233,7 @@ impl Alarms {
     /// What was alarmed is over.
     pub fn clear(&self, name: &AlarmName) {
         let mut standing = self.held();
+        standing.until.remove(name);
         if let Some(alarm) = standing.alarms.remove(name) {
             self.tell(&mut standing, Told::Over(alarm));
         }
@@ -253,6 +289,44 @@ mod tests {
         assert_eq!(words, ["away", "still away", "over: still away"]);
         assert!(alarms.standing().is_empty());
         assert_eq!(alarms.counts().0[&AlarmKind::UpstreamAway], 2);
+    }
+
+    #[test]
+    fn what_stands_beyond_the_limit_is_counted_and_not_told_again_and_again() {
+        let (alarms, mut told) = Alarms::new();
+        let of = |number: usize| AlarmName {
+            kind: AlarmKind::UpstreamAway,
+            environment: Some(format!("shop/{number}")),
+            flag: None,
+        };
+        for round in 0..3 {
+            for number in 0..STANDING_MAX + 10 {
+                alarms.raise(of(number), "away");
+                while told.try_recv().is_ok() {
+                    assert_eq!(round, 0, "it was told before");
+                }
+            }
+        }
+        assert_eq!(alarms.standing().len(), STANDING_MAX);
+        assert_eq!(alarms.counts().1, 30, "what could not be told is counted");
+    }
+
+    #[test]
+    fn what_happens_again_and_again_is_told_once_and_ends_when_it_has_not_for_a_while() {
+        let (alarms, mut told) = Alarms::new();
+        let (begun, minute) = (Instant::now(), Duration::from_secs(60));
+        for second in 0..100 {
+            let now = begun + Duration::from_secs(second);
+            alarms.raise_for(name(AlarmKind::RelayUnsupported), format!("a relay from 10.0.0.{second}"), minute, now);
+            alarms.end_those_over(now);
+        }
+        alarms.end_those_over(begun + Duration::from_secs(158));
+        assert_eq!(alarms.standing().len(), 1);
+        alarms.end_those_over(begun + Duration::from_secs(159));
+        assert!(alarms.standing().is_empty() && alarms.held().until.is_empty());
+        let Ok(Told::Raised(raised)) = told.try_recv() else { panic!() };
+        assert_eq!(raised.told, "a relay from 10.0.0.0");
+        assert!(matches!(told.try_recv(), Ok(Told::Over(_))) && told.try_recv().is_err());
     }
 
     #[test]

@@ -118,6 +118,10 @@ impl AutoConfiguration {
                 if !matches!(put.path.as_deref(), None | Some("" | "/")) {
                     return Ok(Taken::Nothing);
                 }
+                // Without that section a relay would take it that there is no environment any more.
+                if !put.data.contains_key(ENVIRONMENTS) {
+                    return Err(wrong());
+                }
                 *self = Self::of_sections(put.data).map_err(|_| wrong())?;
                 self.put = Some(event.bytes.clone());
                 Ok(Taken::Changed)

@@ -9,6 +9,7 @@ use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -92,7 +93,9 @@ impl Folder {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(unusable(path))?;
         }
         let place = path.join(LOCK);
-        let lock = File::options().create(true).write(true).truncate(false).open(&place).map_err(unusable(&place))?;
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false).mode(0o600);
+        let lock = options.open(&place).map_err(unusable(&place))?;
         let begun = Instant::now();
         loop {
             match lock.try_lock() {
@@ -270,7 +273,7 @@ mod tests {
         assert_eq!(folder.read("a.put").unwrap(), b"two");
         assert_eq!(folder.read("b.put"), None);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(&path.join("a.put"))), (0o700, 0o600));
+        assert_eq!((mode(&path), mode(&path.join("a.put")), mode(&path.join(LOCK))), (0o700, 0o600, 0o600));
         let salt = folder.salt().unwrap();
         assert_eq!(folder.salt().unwrap().of_key(b"x"), salt.of_key(b"x"));
         drop(folder);

@@ -24,6 +24,7 @@ pub use self::supervisor::following;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -55,8 +56,13 @@ pub struct WholeReading {
 
 /// The stores of one environment.
 pub trait EnvironmentStores: Send + Sync {
-    /// Everything that each of them holds, read now, within the deadline of a store.
-    fn whole(&self) -> BoxFuture<'_, Vec<(Target, Result<WholeReading, StoreError>)>>;
+    /// Everything that each of them holds, read now. A store that has answered lately is waited for as long as `answering`
+    /// says, others as long as `others` says; one that is late takes nothing from those that are not.
+    fn whole(
+        &self,
+        answering: Duration,
+        others: Duration,
+    ) -> BoxFuture<'_, Vec<(Target, Result<WholeReading, StoreError>)>>;
 
     /// LaunchDarkly's newest record of an overridden flag, as its stream told it. Comes back at once.
     fn note_upstream(&self, flag: &FlagKey, record: &Record);

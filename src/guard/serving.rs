@@ -32,9 +32,21 @@ pub struct Served {
     pub left_out: Vec<(Target, String)>,
 }
 
-/// What may be served, from what is remembered of LaunchDarkly's stream and from what stores hold; `None` where nothing
-/// may be.
-pub fn served(remembered: Option<&State>, readings: &[(Target, Result<WholeReading, StoreError>)]) -> Option<Served> {
+/// Nothing may be served: nothing is remembered, and no store has a say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nothing {
+    /// The stores, each with why in words.
+    pub left_out: Vec<(Target, String)>,
+}
+
+/// What may be served, from what is remembered of LaunchDarkly's stream and from what stores hold.
+///
+/// # Errors
+/// [`Nothing`].
+pub fn served(
+    remembered: Option<&State>,
+    readings: &[(Target, Result<WholeReading, StoreError>)],
+) -> Result<Served, Nothing> {
     let mut counting: Vec<BTreeMap<Name, Item>> = Vec::new();
     let mut left_out: Vec<(Target, String)> = Vec::new();
     for (target, reading) in readings {
@@ -44,7 +56,10 @@ pub fn served(remembered: Option<&State>, readings: &[(Target, Result<WholeReadi
         }
     }
     if counting.is_empty() {
-        return Some(Served { state: remembered?.clone(), from_store: false, left_out });
+        return match remembered {
+            Some(remembered) => Ok(Served { state: remembered.clone(), from_store: false, left_out }),
+            None => Err(Nothing { left_out }),
+        };
     }
     let mut state = State::default();
     let is_there = |name: &Name| counting.iter().any(|items| items.contains_key(name));
@@ -62,7 +77,7 @@ pub fn served(remembered: Option<&State>, readings: &[(Target, Result<WholeReadi
     if let Some(remembered) = remembered {
         state.set_others(remembered.others());
     }
-    Some(Served { state, from_store: true, left_out })
+    Ok(Served { state, from_store: true, left_out })
 }
 
 /// All that a store holds, as LaunchDarkly's word.

@@ -419,7 +419,7 @@ fn launchdarkly_url(text: &str) -> Result<String, String> {
     let shown = crate::ui::secret::without_credentials(url);
     let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("is {shown:?}, not a URL such as https://…"))?;
     if rest.is_empty() || shown != url || url.contains(char::is_whitespace) {
-        return Err(format!("is {shown:?}, not a plain URL such as https://app.launchdarkly.com"));
+        return Err(format!("is {shown:?}, not a plain URL such as https://host"));
     }
     let authority = rest.split('/').next().unwrap_or_default();
     let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
@@ -428,7 +428,7 @@ fn launchdarkly_url(text: &str) -> Result<String, String> {
     match scheme {
         "https" => Ok(url.to_owned()),
         "http" if own => Ok(url.to_owned()),
-        "http" => Err(format!("is {shown}: plain http is only for this machine, since the token goes there")),
+        "http" => Err(format!("is {shown}: plain http is only for this machine, since keys go there")),
         _ => Err(format!("is {shown}, not https://…")),
     }
 }

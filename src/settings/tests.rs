@@ -104,7 +104,7 @@ fn what_cannot_be_meant() {
     refused(
         "LD_API_URL",
         "http://app.example.com",
-        "LD_API_URL is http://app.example.com: plain http is only for this machine, since the token goes there",
+        "LD_API_URL is http://app.example.com: plain http is only for this machine, since keys go there",
     );
     assert!(resolve(&[("RC_PROJECT", "a/b")]).unwrap_err().starts_with("RC_PROJECT is not understood: project key"));
 }

@@ -74,11 +74,7 @@ fn a_relay_starts_during_the_outage_with_what_was_kept_sealed() {
     assert_eq!(asked, 1);
     plan.wait_for_kept(".sealed", 1);
     plan.wait_for_kept(".put", 1);
-    let begun = Instant::now();
-    while !kept_whole(&plan) {
-        assert!(begun.elapsed() < super::wire::LONG);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_keys(&plan, "named", 3);
     std::thread::sleep(Duration::from_secs(6));
     guard.kill();
     let kept = String::from_utf8_lossy(&plan.kept()).into_owned();
@@ -108,9 +104,15 @@ fn a_relay_starts_during_the_outage_with_what_was_kept_sealed() {
     }
 }
 
-/// Whether the keys that were learnt are on disk.
-fn kept_whole(plan: &Plan) -> bool {
-    std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.matches("named").count() >= 3)
+/// Waits until so many keys are on disk of which this is known.
+#[track_caller]
+fn wait_for_keys(plan: &Plan, known: &str, number: usize) {
+    let begun = Instant::now();
+    let count = |keys: String| keys.matches(known).count();
+    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| count(keys) >= number) {
+        assert!(begun.elapsed() < super::wire::LONG);
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The put that the script sends is made anew for each test, with its time in it.
@@ -140,6 +142,47 @@ fn an_expired_key_gets_nothing_that_was_kept() {
 }
 
 #[test]
+fn a_key_that_is_named_only_later_gets_what_was_kept_all_the_same() {
+    let upstream = Scripted::start(answer(0));
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    Wire::stream(guard.address, "/all", SDK_KEY).text();
+    plan.wait_for_kept(".sealed", 1);
+    plan.wait_for_kept(".put", 1);
+    wait_for_keys(&plan, "worked", 2);
+    guard.kill();
+    upstream.go_away();
+    // Of the SDK key nothing is known but what the relay's configuration says, and that is sealed.
+    let keys = plan.state().join("keys.json");
+    let mut kept: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(&keys).unwrap()).unwrap();
+    kept.retain(|key| key["named"].is_null());
+    assert_eq!(kept.len(), 1);
+    std::fs::write(&keys, serde_json::to_vec(&kept).unwrap()).unwrap();
+    let guard = plan.start();
+    assert_eq!(Wire::ask(guard.address, "/all", SDK_KEY).status, 503);
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    let begun = Instant::now();
+    assert!(Wire::stream(guard.address, "/all", SDK_KEY).text().contains("checkout"));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_stream_that_begins_with_nonsense_takes_no_environment_from_a_relay() {
+    for nonsense in ["event: put\ndata: {\n\n", "event: reconnect\ndata: {}\n\n"] {
+        let expires = in_ms(3_600);
+        let upstream = Scripted::start(move |request| match request.before {
+            0..=2 => Reply::Stream(nonsense.into()),
+            _ => Reply::Stream(put(expires).into_bytes()),
+        });
+        let plan = plan(&upstream);
+        let guard = plan.start();
+        let mut relay = Wire::stream(guard.address, PATH, RELAY_KEY);
+        assert_eq!(relay.text(), put(expires), "a relay drops what is not in its first event");
+    }
+}
+
+#[test]
 fn the_word_to_reconnect_is_heard_by_the_guard_and_not_by_relays() {
     let upstream = Scripted::start(answer(0));
     let plan = plan(&upstream);
@@ -159,11 +202,7 @@ fn an_environment_that_an_attached_relay_has_is_not_left_out() {
     Wire::stream(guard.address, PATH, RELAY_KEY).text();
     Wire::stream(guard.address, "/all", SDK_KEY).text();
     plan.wait_for_kept(".sealed", 1);
-    let begun = Instant::now();
-    while !std::fs::read_to_string(plan.state().join("keys.json")).is_ok_and(|keys| keys.contains("worked")) {
-        assert!(begun.elapsed() < super::wire::LONG);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_keys(&plan, "worked", 1);
     guard.kill();
     upstream.go_away();
     let guard = plan.start();

@@ -91,6 +91,7 @@ fn garbage_does_not_go_on_and_the_stream_is_opened_anew() {
         "event: patch\ndata: {\"path\":\"/flags/checkout\",\"data\":{\"key\":\n\n",
         "event: put\ndata: <html>Sign in</html>\n\n",
         "event: delete\ndata: {\"path\":\"/flags/checkout\"}\n\n",
+        "event: put\ndata: {\"path\":\"/\",\"data\":{}}\n\n",
         "data: \u{0}\u{1}\n\nevent: put\ndata: null\n\n",
     ] {
         let upstream = Scripted::start({

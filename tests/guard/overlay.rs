@@ -53,12 +53,21 @@ struct Stores {
     noted: Mutex<Vec<(FlagKey, u64)>>,
     whole: Mutex<Whole>,
     asked: Mutex<usize>,
+    /// Where it is there, a reading takes until it is closed.
+    slow: Mutex<Option<watch::Receiver<()>>>,
 }
 
 impl EnvironmentStores for Stores {
-    fn whole(&self) -> BoxFuture<'_, Whole> {
+    fn whole(&self, _: Duration, _: Duration) -> BoxFuture<'_, Whole> {
         *self.asked.lock().unwrap() += 1;
-        Box::pin(async move { self.whole.lock().unwrap().clone() })
+        let slow = self.slow.lock().unwrap().clone();
+        let whole = self.whole.lock().unwrap().clone();
+        Box::pin(async move {
+            if let Some(mut slow) = slow {
+                while slow.changed().await.is_ok() {}
+            }
+            whole
+        })
     }
 
     fn note_upstream(&self, flag: &FlagKey, record: &Record) {
@@ -140,13 +149,29 @@ pub fn off(base: u64, revision: u64) -> StoresWord {
 
 impl Stage {
     pub fn set(upstream: Scripted, wishes: Wishes) -> Self {
+        let (words, heard) = mpsc::channel(16);
+        Self::following(upstream, wishes, words, VecDeque::from([Some(heard)]))
+    }
+
+    /// Following fails once, after it has ended; the senders of what is heard when it goes well again.
+    fn that_fails_to_follow_once() -> (Self, Vec<mpsc::Sender<StoresWord>>) {
+        let ((words, heard), (more, then)) = (mpsc::channel(16), mpsc::channel(16));
+        let heard = VecDeque::from([Some(heard), None, Some(then)]);
+        (Self::following(streaming(), Wishes::default(), words, heard), vec![more])
+    }
+
+    fn following(
+        upstream: Scripted,
+        wishes: Wishes,
+        words: mpsc::Sender<StoresWord>,
+        heard: VecDeque<Option<mpsc::Receiver<StoresWord>>>,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (alarms, told) = Alarms::new();
-        let (words, heard) = mpsc::channel(16);
         let stores = Arc::new(Stores::default());
         let (views, view) = watch::channel(None);
-        let heard = Mutex::new(VecDeque::from([heard]));
+        let heard = Mutex::new(heard);
         let own = Arc::clone(&stores);
         let environment = GuardedEnvironment {
             name: "shop/production".to_owned(),
@@ -165,7 +190,8 @@ impl Stage {
             place: Arc::new(|_, _| panic!("nothing is learnt here")),
             follow: Arc::new(move |_, view| {
                 views.send_replace(Some(view));
-                let words = heard.lock().unwrap().pop_front().expect("followed once");
+                let next = heard.lock().unwrap().pop_front();
+                let words = next.expect("followed so often").expect("it fails this time");
                 Followed { words, stores: Arc::clone(&own) as Arc<dyn EnvironmentStores> }
             }),
             alarms: alarms.clone(),
@@ -354,6 +380,56 @@ fn while_launchdarkly_is_away_nothing_older_than_the_stores_is_served() {
 }
 
 #[test]
+fn a_reading_from_before_launchdarklys_return_takes_nothing_away() {
+    let stage = Stage::set(streaming(), Wishes::default());
+    stage.say(StoresWord::default());
+    let mut early = stage.relay();
+    assert_eq!(early.text(), put(42, true));
+    let reading = WholeReading {
+        initialised: true,
+        flags: BTreeMap::from([("checkout".to_owned(), record(42, true).into_bytes())]),
+        ..WholeReading::default()
+    };
+    stage.stores.whole.lock().unwrap().push((target(), Ok(reading)));
+    let (reads, slow) = watch::channel(());
+    *stage.stores.slow.lock().unwrap() = Some(slow);
+    stage.upstream.go_away();
+    let begun = Instant::now();
+    while *stage.stores.asked.lock().unwrap() == 0 {
+        drop(stage.relay());
+        assert!(begun.elapsed() < LONG, "the stores are not read");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // LaunchDarkly is there for a moment, and has a flag more.
+    let more = put(42, true).replace("}},\"segments\"", &format!("}},\"other\":{}}},\"segments\"", record(7, true)));
+    let answer = more.clone();
+    stage.upstream.script(move |_| Reply::Stream(answer.clone().into_bytes()));
+    stage.upstream.come_back();
+    assert_eq!(early.text(), more);
+    stage.upstream.go_away();
+    let begun = Instant::now();
+    while stage.view.borrow().up != Some(false) {
+        assert!(begun.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(reads);
+    early.nothing_for(Duration::from_millis(1_500));
+}
+
+#[test]
+fn stores_are_followed_again_when_the_task_that_followed_them_has_died() {
+    let (mut stage, mut more) = Stage::that_fails_to_follow_once();
+    stage.say(StoresWord::default());
+    let mut relay = stage.relay();
+    assert_eq!(relay.text(), put(42, true));
+    // Following ends, and beginning it again fails.
+    (stage.words, _) = mpsc::channel(1);
+    stage.words = more.pop().unwrap();
+    stage.say(off(42, 1));
+    assert_eq!(relay.text(), patch(43, false));
+}
+
+#[test]
 fn a_shadow_only_looks_on() {
     let mut stage = Stage::set(streaming(), Wishes { shadow: true, ..Wishes::default() });
     let mut relay = stage.relay();
@@ -374,6 +450,23 @@ fn a_shadow_only_looks_on() {
     assert_eq!(relay.next(LONG), super::wire::Next::End);
     assert_eq!(Wire::ask(stage.address(), "/all", KEY).status, 503);
     assert_eq!(*stage.stores.asked.lock().unwrap(), 0);
+}
+
+#[test]
+fn a_shadow_gives_nothing_of_its_own_while_launchdarkly_is_silent() {
+    let upstream = Scripted::start(|_| Reply::Stream(Vec::new()));
+    let stage = Stage::set(upstream, Wishes { shadow: true, ..Wishes::default() });
+    let reading = WholeReading {
+        initialised: true,
+        flags: BTreeMap::from([("checkout".to_owned(), record(42, true).into_bytes())]),
+        ..WholeReading::default()
+    };
+    stage.stores.whole.lock().unwrap().push((target(), Ok(reading)));
+    let mut relay = stage.relay();
+    relay.nothing_for(Duration::from_secs(4));
+    assert_eq!(*stage.stores.asked.lock().unwrap(), 0);
+    stage.upstream.send(put(43, true).as_bytes());
+    assert_eq!(relay.text(), put(43, true));
 }
 
 #[test]

@@ -62,8 +62,29 @@ fn relays_of_version_9_are_told_that_they_are_not_served() {
     }
     assert!(upstream.requests().is_empty());
     guard.wait_for_told("relay-unsupported");
+    // It asks again and again, and so do others of its kind.
+    assert_eq!(guard.told().matches("relay-unsupported").count(), 1, "{}", guard.told());
+    assert_eq!(guard.status()["alarms"][0]["kind"], "relay-unsupported");
     let post = format!("POST /all HTTP/1.1\r\nHost: g\r\nAuthorization: {KEY}\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(Wire::send(guard.address, &post).status, 405);
+}
+
+#[test]
+fn an_environment_of_which_no_store_is_known_is_told_at_once() {
+    let upstream = Scripted::streaming(PUT);
+    let sections =
+        format!("[Environment \"a\"]\nsdkKey = {KEY}\nprefix = ld:a\n[Environment \"b\"]\nsdkKey = sdk-b-0001\n");
+    let plan = Plan::new(&upstream);
+    std::fs::write(plan.home().join("ld-relay.conf"), &sections).unwrap();
+    let mut rc = crate::support::rc::Rc::new().line("guard --listen 127.0.0.1:0 --relay-config ld-relay.conf");
+    rc = rc.env("LD_STREAM_URL", &upstream.url);
+    let mut child = rc.command(plan.home()).spawn().unwrap();
+    let told = std::io::BufReader::new(child.stderr.take().unwrap());
+    let lines: Vec<String> = std::io::BufRead::lines(told).map_while(Result::ok).take(3).collect();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(lines[1].ends_with("guards a"), "{lines:?}");
+    assert!(lines[2].contains("in which store b is kept") && lines[2].contains("NO OVERRIDE"), "{lines:?}");
 }
 
 #[test]
@@ -129,9 +150,11 @@ fn status_and_metrics_and_nothing_else() {
     let plan = Plan::new(&upstream).line("--guard-name eu-1");
     let guard = plan.start();
     assert_eq!(Wire::stream(guard.address, "/all", KEY).text(), PUT);
-    let status = guard.wait_for_status(|status| status["streams"][0]["items"] == 1);
+    let status = guard.wait_for_status(|status| {
+        let stream = &status["streams"][0];
+        stream["items"] == 1 && stream["relays"].as_array().is_some_and(Vec::is_empty)
+    });
     assert_eq!((&status["name"], &status["shadow"]), (&serde_json::json!("eu-1"), &serde_json::json!(false)));
-    assert_eq!(status["streams"][0]["relays"][0]["agent"].as_str(), None, "it went");
     let metrics = guard.metrics();
     for line in metrics.lines() {
         let is_comment = line.starts_with("# HELP rc_guard_") || line.starts_with("# TYPE rc_guard_");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::time::Duration;
+use std::time::Instant;
 
 use super::stage::Guard;
 use super::stage::Home;
@@ -229,7 +230,8 @@ fn everything_is_read_for_a_guard_that_serves_without_launchdarkly() {
     Home::new(&urls).off("checkout").code(0);
     guard.wait("the override", |guard| guard.holds("checkout"));
     us.kill();
-    let readings = runtime.block_on(guard.stores.whole());
+    let within = Duration::from_secs(5);
+    let readings = runtime.block_on(guard.stores.whole(within, within));
     let [(first, Ok(whole)), (second, Err(_))] = readings.as_slice() else { panic!("{readings:?}") };
     assert_eq!((first.store.as_str(), second.store.as_str()), ("eu", "us"));
     assert!(whole.initialised && whole.segments.contains_key("testers"));
@@ -237,6 +239,23 @@ fn everything_is_read_for_a_guard_that_serves_without_launchdarkly() {
     let name = (relay_commander::guard::stream::item::Kind::Flag, "checkout".into());
     assert_eq!(served.state.item(&name).version(), 42, "LaunchDarkly's record under the override");
     assert!(served.from_store);
+}
+
+#[test]
+fn what_one_store_holds_is_read_though_another_hangs() {
+    let (runtime, eu, us) = (runtime(), server(), server());
+    let urls = urls(&[&eu, &us]);
+    let guard = Guard::start(&runtime, &Wish::of(&urls));
+    us.freeze();
+    let begun = Instant::now();
+    // Less than a store's own deadlines.
+    let within = Duration::from_millis(1_500);
+    let readings = runtime.block_on(guard.stores.whole(within, within));
+    let after = begun.elapsed();
+    us.thaw();
+    let [(_, Ok(whole)), (_, Err(late))] = readings.as_slice() else { panic!("{readings:?}") };
+    assert!(whole.flags.contains_key("checkout"));
+    assert!(late.to_string().contains("1.5 s") && after < Duration::from_millis(1_900), "{late} {after:?}");
 }
 
 #[test]

@@ -51,7 +51,11 @@ impl Telling<'_> {
 
     /// Tells where the guard listens, and whom it guards.
     pub(super) fn beginning(&self, beginning: &Beginning<'_>) {
-        let names: Vec<&str> = beginning.environments.iter().map(|environment| environment.name.as_str()).collect();
+        let (placed, unplaced): (Vec<_>, Vec<_>) =
+            beginning.environments.iter().partition(|environment| !environment.targets.is_empty());
+        let names = |of: &[&GuardedEnvironment]| -> Vec<String> {
+            of.iter().map(|environment| environment.name.clone()).collect()
+        };
         if self.form == LogForm::Json {
             let line = json!({
                 "time": now(),
@@ -61,7 +65,8 @@ impl Telling<'_> {
                 "admin": beginning.admin.map(|admin| admin.to_string()),
                 "launchdarkly": beginning.launchdarkly,
                 "shadow": beginning.shadow,
-                "environments": names,
+                "environments": names(&placed),
+                "notKept": names(&unplaced),
             });
             self.output.say(&line.to_string());
             return;
@@ -71,10 +76,21 @@ impl Telling<'_> {
             "guard {} listens at {}{admin}; LaunchDarkly's stream is {}",
             beginning.name, beginning.address, beginning.launchdarkly
         ));
-        if names.is_empty() {
-            self.say("no environment is configured: keys and places come from relays with automatic configuration");
-        } else {
-            self.say(&format!("guards {}", list(&names)));
+        if beginning.environments.is_empty() {
+            self.say(
+                "no environment is configured: until a relay brings one by automatic configuration, no override reaches \
+                 anybody. The relays' own configuration is named with --relay-config",
+            );
+        }
+        if !placed.is_empty() {
+            self.say(&format!("guards {}", list(&names(&placed))));
+        }
+        if !unplaced.is_empty() {
+            self.say(&format!(
+                "it is not known in which store {} is kept: relays get LaunchDarkly's stream of it, and NO OVERRIDE reaches \
+                 them. Give it a prefix in the relay's configuration, or name a store: REDIS_HOSTS",
+                list(&names(&unplaced))
+            ));
         }
         if beginning.shadow {
             self.say("only forwards and compares (--shadow): what it would have done is told, and nothing is done");

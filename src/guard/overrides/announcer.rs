@@ -52,11 +52,14 @@ async fn announce(shared: &Shared, itself: &Itself) {
     let Ok(announcement) = presence.announcement() else { return };
     let announcing = shared.stores.iter().map(|(target, store)| {
         let announcement = &announcement;
-        async move { (target, store.announce(&target.prefix, announcement).await) }
+        async move {
+            let announced = tokio::time::timeout(EVERY, store.announce(&target.prefix, announcement)).await;
+            // That a store is away is told elsewhere; that it is late must not let the others' announcements expire.
+            (target, announced.unwrap_or(Ok(())))
+        }
     });
     let mut forbidden = Vec::new();
     for (target, outcome) in join_all(announcing).await {
-        // That a store is away is told elsewhere.
         if let Err(error @ StoreError::Forbidden { .. }) = outcome {
             let way_out = match &error {
                 StoreError::Forbidden { way_out, .. } => format!(" ({way_out})"),

@@ -203,6 +203,8 @@ impl Shared {
 
     /// Puts away what is not needed any more.
     pub(super) async fn tidy(self: Arc<Self>) {
+        let name = self.alarm_name(AlarmKind::StateFolder, None);
+        let mut failed = false;
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
             let environment = self.environment.environment.clone();
@@ -217,8 +219,13 @@ impl Shared {
                 let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
                 environments.iter().try_for_each(|environment| book.keep_only(environment, &kept))
             });
-            if let Ok(Err(error)) = tidied.await {
-                self.alarms.raise(self.alarm_name(AlarmKind::StateFolder, None), error.to_string());
+            match tidied.await {
+                Ok(Err(error)) => {
+                    failed = true;
+                    self.alarms.raise(name.clone(), error.to_string());
+                }
+                Ok(Ok(())) if std::mem::take(&mut failed) => self.alarms.clear(&name),
+                Ok(Ok(())) | Err(_) => {}
             }
         }
     }
@@ -228,16 +235,31 @@ impl Shared {
 pub(super) struct Handle(pub(super) Arc<Shared>);
 
 impl EnvironmentStores for Handle {
-    fn whole(&self) -> BoxFuture<'_, Vec<(Target, Result<WholeReading, StoreError>)>> {
+    fn whole(
+        &self,
+        answering: Duration,
+        others: Duration,
+    ) -> BoxFuture<'_, Vec<(Target, Result<WholeReading, StoreError>)>> {
+        let answered: BTreeSet<Target> = {
+            let ledger = self.0.ledger();
+            let answers = ledger.targets().iter().filter(|(_, state)| **state == TargetState::Answers);
+            answers.map(|(target, _)| target.clone()).collect()
+        };
         let read = |(target, store): (&Target, &Arc<dyn Store>)| {
+            let within = if answered.contains(target) { answering } else { others };
             let (target, store) = (target.clone(), Arc::clone(store));
             async move {
-                let whole = store.whole(&target.prefix).await;
-                let reading = whole.map(|whole| self.reading(whole));
+                let late = || StoreError::Unreachable {
+                    address: store.address(),
+                    problem: format!("did not give everything within {} s", within.as_secs_f64()),
+                };
+                let whole = tokio::time::timeout(within, store.whole(&target.prefix)).await;
+                let reading = whole.unwrap_or_else(|_| Err(late())).map(|whole| self.reading(whole));
                 (target, reading)
             }
         };
-        join_all(self.0.stores.iter().map(read)).boxed()
+        let reading: Vec<_> = self.0.stores.iter().map(read).collect();
+        join_all(reading).boxed()
     }
 
     fn note_upstream(&self, flag: &FlagKey, record: &Record) {

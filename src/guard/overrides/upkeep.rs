@@ -2,8 +2,8 @@
 //! it or has an older state of it, written again where it vanished, kept up to date with LaunchDarkly's newest record, and
 //! ended where it is over. PURE: it plans; what it plans is recorded and compared before it is done.
 //!
-//! An override and its record are written together (docs/decisions/0011): an override whose record stands for something
-//! else would make everybody who reads the two take our own record for LaunchDarkly's.
+//! An override and its record are written together: an override whose record stands for something else would make everybody
+//! who reads the two take our own record for LaunchDarkly's.
 
 use std::sync::Arc;
 use std::time::Duration;

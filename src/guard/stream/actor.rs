@@ -11,7 +11,9 @@ use tokio::sync::watch;
 
 use crate::guard::alarm::AlarmKind;
 use crate::guard::alarm::AlarmName;
+use crate::guard::answer::Upstream;
 use crate::guard::keys::Vouch;
+use crate::guard::serving::Nothing;
 use crate::guard::serving::Served;
 use crate::guard::stream::channel::StoresWord;
 use crate::guard::stream::content::Content;
@@ -37,8 +39,14 @@ const TICK: Duration = Duration::from_millis(500);
 /// The same while somebody waits.
 const QUICK_TICK: Duration = Duration::from_millis(20);
 
+/// How soon stores are followed anew where whoever did has ended.
+const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a stream goes on that nobody hangs on, and for whose key nobody vouches.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// What may be served of what stores hold.
+pub(super) type Reading = Result<Served, Nothing>;
 
 /// The task of one stream.
 pub(super) struct Actor {
@@ -51,8 +59,12 @@ pub(super) struct Actor {
     heard: mpsc::Receiver<Heard>,
     again: Again,
     words: Option<mpsc::Receiver<StoresWord>>,
-    pub(super) whole: Option<oneshot::Receiver<Option<Served>>>,
+    pub(super) whole: Option<oneshot::Receiver<Reading>>,
     pub(super) whole_at: Option<Instant>,
+    /// When the stores are to be followed anew, since whoever did has ended.
+    follow_at: Option<Instant>,
+    /// Whether what was kept was taken.
+    remembered: bool,
     seen: watch::Sender<FeedView>,
     view: watch::Receiver<FeedView>,
     keeping: Keeping,
@@ -67,7 +79,7 @@ enum Woken {
     Message(Option<Message>),
     Heard(Option<Heard>),
     Word(Option<StoresWord>),
-    Whole(Option<Served>),
+    Whole(Option<Reading>),
     Tick,
 }
 
@@ -97,6 +109,8 @@ impl Actor {
             words: None,
             whole: None,
             whole_at: None,
+            follow_at: None,
+            remembered: false,
             seen,
             view,
             keeping: Keeping::default(),
@@ -106,10 +120,6 @@ impl Actor {
             touched: true,
             plan,
         };
-        // What was kept is for keys that somebody vouches for.
-        if actor.vouch() > Vouch::Nobody && !actor.plan.hub.parts().shadow {
-            actor.content.remember(&actor.plan).await;
-        }
         actor.settle_place().await;
         actor.learn();
         actor.show();
@@ -133,14 +143,18 @@ impl Actor {
                 Woken::Heard(Some(heard)) => self.hear(heard),
                 Woken::Heard(None) => return,
                 Woken::Word(Some(word)) => self.word(word),
-                // Whoever follows the stores has ended; the overrides that are known hold on.
-                Woken::Word(None) => self.words = None,
+                // Whoever follows the stores has ended; the overrides that are known hold on, and it is begun anew.
+                Woken::Word(None) => (self.words, self.follow_at) = (None, Some(Instant::now() + FOLLOW_AGAIN_AFTER)),
                 Woken::Whole(served) => self.whole(served),
                 Woken::Tick => {}
             }
             self.answer();
             self.give_first();
             self.look_after();
+            if self.follow_at.is_some_and(|at| at <= Instant::now()) {
+                self.follow_at = None;
+                self.settle_place().await;
+            }
             if self.is_over() {
                 return;
             }
@@ -165,7 +179,7 @@ impl Actor {
         self.touched = true;
         match heard {
             Heard::Opened => {
-                self.side.opened(at);
+                self.side.opened(instant);
                 self.show();
             }
             Heard::Piece(Piece::Comment(comment)) => {
@@ -204,8 +218,11 @@ impl Actor {
             }
         };
         if event.name == "put" {
-            self.side.put();
+            self.side.put(at);
             self.content.is_live();
+            // What is being read of stores is older than this.
+            (self.whole, self.whole_at) = (None, None);
+            self.show();
             for kind in [AlarmKind::UpstreamAway, AlarmKind::KeyRefused] {
                 self.plan.hub.parts().alarms.clear(&self.alarm(kind));
             }
@@ -286,13 +303,12 @@ impl Actor {
     /// LaunchDarkly has refused a key that worked for so long that it is true; and where the guard has no effect of its
     /// own, nobody is held when LaunchDarkly goes.
     fn give_up(&mut self) {
-        let now = Instant::now();
-        let is_up = self.side.is_up() == Some(true);
-        if self.plan.hub.parts().shadow && !is_up {
+        let is_open = matches!(self.side.upstream(Instant::now()), Upstream::Up { .. });
+        if self.plan.hub.parts().shadow && !is_open {
             self.relays.end_all();
         }
         let refused_for = self.plan.hub.parts().refused_for;
-        if self.side.refused_for(now).is_some_and(|refused| refused >= refused_for) && self.vouch() == Vouch::Worked {
+        if self.side.refused_for().is_some_and(|refused| refused >= refused_for) && self.vouch() == Vouch::Worked {
             self.plan.hub.refused(self.plan.key);
             self.relays.end_all();
             let told = format!(
@@ -318,8 +334,13 @@ impl Actor {
         }
     }
 
-    /// Finds out which environment this is of, if that is not known yet, and listens to its stores.
+    /// Takes what was kept, which is for keys that somebody vouches for; finds out which environment this is of, if that is
+    /// not known yet, and listens to its stores.
     async fn settle_place(&mut self) {
+        if !self.remembered && self.vouch() > Vouch::Nobody && !self.plan.hub.parts().shadow {
+            self.remembered = true;
+            self.content.remember(&self.plan).await;
+        }
         if self.words.is_some() {
             return;
         }
@@ -378,10 +399,10 @@ async fn from(words: &mut Option<mpsc::Receiver<StoresWord>>) -> Option<StoresWo
     }
 }
 
-async fn read(whole: &mut Option<oneshot::Receiver<Option<Served>>>) -> Option<Served> {
+async fn read(whole: &mut Option<oneshot::Receiver<Reading>>) -> Option<Reading> {
     match whole {
         // An error means that reading has ended without a result.
-        Some(whole) => whole.await.unwrap_or_default(),
+        Some(whole) => whole.await.ok(),
         None => std::future::pending().await,
     }
 }

@@ -17,13 +17,17 @@ use crate::guard::answer::Situation;
 use crate::guard::answer::StoresRead;
 use crate::guard::answer::Upstream;
 use crate::guard::keys::Vouch;
-use crate::guard::serving::Served;
 use crate::guard::serving::served;
 use crate::guard::stream::actor::Actor;
+use crate::guard::stream::actor::Reading;
 use crate::guard::stream::content::Content;
 
-/// How long all stores together may take to be read as a whole: a relay that starts is to be ready within 3 s.
-const WHOLE_DEADLINE: Duration = Duration::from_millis(1_500);
+/// How long a store may take to be read as a whole that is not known to answer: a relay that starts is to be ready within
+/// 3 s.
+const WHOLE_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// The same for one that answers: what is served must not be older than it, and a relay waits for 10 s (`initTimeout`).
+const WHOLE_OF_ANSWERING_WITHIN: Duration = Duration::from_secs(6);
 
 /// For so long what stores were read to hold is good enough for the next relay; what is written meanwhile is followed.
 const WHOLE_GOOD_FOR: Duration = Duration::from_secs(5);
@@ -67,6 +71,10 @@ impl Actor {
         let now = Instant::now();
         let Some(waited) = self.relays.waiting(now) else { return };
         let upstream = self.upstream(now);
+        // What has no effect gives what LaunchDarkly has said on this connection, and nothing of its own.
+        if self.plan.hub.parts().shadow && upstream != (Upstream::Up { put: true }) {
+            return;
+        }
         match &self.content {
             Content::Flags(flags) => {
                 let stores = match (&self.whole, self.whole_at) {
@@ -80,8 +88,9 @@ impl Actor {
                     First::Wait => {}
                     First::ReadStores => self.read_stores(),
                     First::Give => {
-                        self.give(now, |_, _| true);
-                        self.tell_if_stores_are_away(now);
+                        if self.give(now, |_, _| true) {
+                            self.tell_if_stores_are_away(now);
+                        }
                     }
                 }
             }
@@ -97,12 +106,12 @@ impl Actor {
         }
     }
 
-    /// Gives what there is to the relays that wait, and for whom it is right.
-    fn give(&mut self, now: Instant, is_right: impl Fn(IpAddr, Duration) -> bool) {
-        if let Some(first) = self.content.first() {
-            self.relays.give_first(&first, now, is_right);
-            self.touched = true;
-        }
+    /// Gives what there is to the relays that wait, and for whom it is right; says whether there is something.
+    fn give(&mut self, now: Instant, is_right: impl Fn(IpAddr, Duration) -> bool) -> bool {
+        let Some(first) = self.content.first() else { return false };
+        self.relays.give_first(&first, now, is_right);
+        self.touched = true;
+        true
     }
 
     fn tell_if_stores_are_away(&self, now: Instant) {
@@ -125,24 +134,28 @@ impl Actor {
         self.whole = Some(whole);
         tokio::spawn(async move {
             let readings = match stores {
-                Some(stores) => tokio::time::timeout(WHOLE_DEADLINE, stores.whole()).await.unwrap_or_default(),
+                Some(stores) => stores.whole(WHOLE_OF_ANSWERING_WITHIN, WHOLE_WITHIN).await,
                 None => Vec::new(),
             };
             let served = tokio::task::spawn_blocking(move || served(last.as_ref(), &readings)).await;
-            // The stream may have ended meanwhile.
-            let _ = done.send(served.unwrap_or_default());
+            if let Ok(served) = served {
+                // The stream may have ended meanwhile.
+                let _ = done.send(served);
+            }
         });
     }
 
     /// What the stores hold, read because LaunchDarkly is away.
-    pub(super) fn whole(&mut self, served: Option<Served>) {
+    pub(super) fn whole(&mut self, reading: Option<Reading>) {
         self.touched = true;
         let now = Instant::now();
         self.whole = None;
         self.whole_at = Some(now);
         // LaunchDarkly's own word, if it has come meanwhile, is newer than any of it.
-        if !matches!(self.side.upstream(now), Upstream::Up { put: true }) {
-            let out = self.content.restore(served);
+        if let Some(reading) = reading
+            && !matches!(self.side.upstream(now), Upstream::Up { put: true })
+        {
+            let out = self.content.restore(reading);
             self.relays.send(&out, now);
         }
     }

@@ -56,6 +56,8 @@ pub struct Channel {
     on_conflict: OnConflict,
     /// LaunchDarkly's last word on everything; `None` until there is one.
     last: Option<State>,
+    /// Whether its stream told that, and not disk or stores.
+    live: bool,
     overrides: BTreeMap<FlagKey, Override>,
     /// LaunchDarkly's newest word on overridden flags that was seen anywhere.
     newest: BTreeMap<FlagKey, Item>,
@@ -120,7 +122,7 @@ impl Channel {
 
     /// Takes a whole state that did not come over the stream: from disk, or from stores while LaunchDarkly is away.
     pub fn restore(&mut self, state: State) -> Vec<Bytes> {
-        self.last = Some(state);
+        (self.last, self.live) = (Some(state), false);
         self.overlay_all();
         self.differences()
     }
@@ -133,7 +135,7 @@ impl Channel {
             if let Some(holding) = &mut self.holding {
                 holding.seen(&name, &item);
             }
-            if launchdarklys {
+            if launchdarklys && !self.is_gone(&name) {
                 self.learn(&flag, &item);
                 if let Some(last) = &mut self.last
                     && last.take(&name, &item)
@@ -152,6 +154,12 @@ impl Channel {
             names.insert(name);
         }
         self.send(names)
+    }
+
+    /// Whether LaunchDarkly's stream has told that there is no such item. A record of it in a store is what nobody has taken
+    /// away there; if it is there again, the stream will say so.
+    fn is_gone(&self, name: &Name) -> bool {
+        self.live && self.last.as_ref().is_some_and(|last| matches!(last.item(name), Item::Absent))
     }
 
     /// Takes the overrides that hold now; the flags for which that is a change.
@@ -187,7 +195,7 @@ impl Channel {
                 item => self.learn(flag, item),
             }
         }
-        self.last = Some(state);
+        (self.last, self.live) = (Some(state), true);
         self.overlay_all();
         if self.instead.is_empty() {
             return self.everything(Some(bytes));

@@ -71,16 +71,18 @@ impl Configuration {
     /// See [`AutoConfiguration::take`].
     pub fn event(&mut self, event: &Event) -> Result<Outcome, NotUnderstood> {
         let is_put = event.name == "put";
-        if self.known.is_none() && !is_put && event.name != "reconnect" {
-            // Before the first `put` a change changes nothing.
-            return Ok(Outcome { send: vec![event.bytes.clone()], changed: false, reconnect: false });
+        // Before the first `put` a change changes nothing; and what is not known must not pass for a configuration without
+        // environments: a relay would drop all that it has.
+        let mut unknown = AutoConfiguration::default();
+        let taken = self.known.as_mut().unwrap_or(&mut unknown).take(event)?;
+        if is_put && taken == Taken::Changed {
+            self.known.get_or_insert(unknown);
+            self.seen_live = true;
         }
-        let known = self.known.get_or_insert_default();
-        let taken = known.take(event)?;
-        self.seen_live |= is_put;
         // The word to reconnect is for whoever has the stream, and that is the guard: its relays get the new `put`.
         let send = if taken == Taken::Reconnect { Vec::new() } else { vec![event.bytes.clone()] };
-        Ok(Outcome { send, changed: taken == Taken::Changed, reconnect: taken == Taken::Reconnect })
+        let changed = taken == Taken::Changed && self.known.is_some();
+        Ok(Outcome { send, changed, reconnect: taken == Taken::Reconnect })
     }
 
     /// The first event of a new relay.
@@ -129,6 +131,20 @@ mod tests {
         assert_eq!(again.first(), Some(put.bytes));
         assert_eq!(again.environments()[0].key, "sdk-1");
         assert!(!live.remember(&sealed), "what came live is newer");
+    }
+
+    #[test]
+    fn what_begins_with_nonsense_is_nothing_and_not_an_empty_configuration() {
+        for nonsense in [event("put", "{"), event("put", r#"{"path":"/","data":{}}"#), event("put", "null")] {
+            let mut live = Configuration::new(Secret::new("rel-1"));
+            assert!(live.event(&nonsense).is_err(), "{nonsense:?}");
+            assert_eq!((live.first(), live.sealed(), live.seen_live()), (None, None, false), "{nonsense:?}");
+        }
+        // LaunchDarkly wants the stream to be opened anew before it told anything.
+        let mut live = Configuration::new(Secret::new("rel-1"));
+        let outcome = live.event(&event("reconnect", "{}")).unwrap();
+        assert_eq!(outcome, Outcome { send: Vec::new(), changed: false, reconnect: true });
+        assert_eq!((live.first(), live.sealed()), (None, None), "a relay would drop every environment");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::guard::cache::KeptPlace;
 use crate::guard::cache::Seen;
 use crate::guard::cache::read_state;
+use crate::guard::serving::Nothing;
 use crate::guard::serving::Served;
 use crate::guard::stream::actor::Taken;
 use crate::guard::stream::channel::StoresWord;
@@ -117,7 +118,7 @@ impl Content {
     }
 
     /// Takes what stores hold as a whole.
-    pub(super) fn restore(&mut self, served: Option<Served>) -> Vec<Bytes> {
+    pub(super) fn restore(&mut self, served: Result<Served, Nothing>) -> Vec<Bytes> {
         match self {
             Content::Flags(flags) => flags.restore(served),
             Content::Configuration(_) => Vec::new(),

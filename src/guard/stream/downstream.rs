@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use hyper::Request;
 use hyper::Response;
@@ -30,7 +31,6 @@ use crate::guard::alarm::AlarmName;
 use crate::guard::answer::Answer;
 use crate::guard::environment::AttachedRelay;
 use crate::guard::stream::body::GuardBody;
-use crate::guard::stream::hub::Full;
 use crate::guard::stream::hub::Hub;
 use crate::guard::stream::line::line;
 use crate::guard::stream::passthrough::pass_through;
@@ -50,6 +50,12 @@ const BUFFER_MAX: usize = 16 * 1024;
 
 /// Waits after a connection could not be taken: out of file descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long an alarm stands about those who were turned away, after the last of them.
+const TURNED_AWAY_FOR: Duration = Duration::from_secs(300);
+
+/// How often is looked whether alarms are over.
+const TICK: Duration = Duration::from_secs(5);
 
 /// A relay that has vanished is noticed by the system after about a minute.
 const VANISHED_AFTER_MS: u32 = 60_000;
@@ -83,22 +89,20 @@ impl Downstream {
     /// Takes connections until the guard ends.
     pub async fn serve(&self, listener: &TcpListener) {
         let mut stopping = self.stopping.clone();
-        let mut failed = false;
+        let mut tick = tokio::time::interval(TICK);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = tick.tick() => {
+                    self.hub.parts().alarms.end_those_over(Instant::now());
+                    continue;
+                }
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    if std::mem::take(&mut failed) {
-                        self.hub.parts().alarms.clear(&limit());
-                    }
-                    self.take(stream, peer);
-                }
+                Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
-                    failed = true;
-                    self.hub.parts().alarms.raise(limit(), format!("a connection could not be taken: {error}"));
+                    turned_away(&self.hub, limit(), format!("a connection could not be taken: {error}"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -110,7 +114,7 @@ impl Downstream {
         if self.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             drop(counted);
             let told = format!("a relay was turned away: there are {CONNECTIONS_MAX} connections");
-            self.hub.parts().alarms.tell_once(limit(), told);
+            turned_away(&self.hub, limit(), told);
             return;
         }
         // What the system cannot do makes the connection no worse than it is.
@@ -135,6 +139,11 @@ impl Downstream {
 
 fn limit() -> AlarmName {
     AlarmName { kind: AlarmKind::Limit, environment: None, flag: None }
+}
+
+/// Whoever is turned away comes again at once, and many do at a time: that is told once, and is over when they stay away.
+fn turned_away(hub: &Hub, name: AlarmName, told: String) {
+    hub.parts().alarms.raise_for(name, told, TURNED_AWAY_FOR, Instant::now());
 }
 
 /// Serves one connection to its end.
@@ -181,7 +190,7 @@ async fn answer(hub: &Arc<Hub>, request: Request<Incoming>, address: IpAddr, cut
                 "a relay of version 9 or newer asked ({address}, {agent}): its protocol is not supported, and it gets \
                  nothing from this guard. Point its streamUri and baseUri at LaunchDarkly, or use version 8"
             );
-            hub.parts().alarms.raise(name, told);
+            turned_away(hub, name, told);
             let words = "rc guard does not support relays of version 9 or newer: their protocol is another one";
             // Of the 5xx, which no client takes for final, the one that says so.
             GuardBody::words(StatusCode::NOT_IMPLEMENTED, words)
@@ -196,7 +205,10 @@ async fn answer(hub: &Arc<Hub>, request: Request<Incoming>, address: IpAddr, cut
 async fn stream_to(hub: &Arc<Hub>, stream: Stream, relay: AttachedRelay, cut: Arc<Notify>) -> Response<GuardBody> {
     let feed = match hub.feed(stream, relay.address) {
         Ok(feed) => feed,
-        Err(full @ Full) => return GuardBody::later(&full.to_string()),
+        Err(full) => {
+            turned_away(hub, limit(), format!("a relay at {} was turned away: {full}", relay.address));
+            return GuardBody::later(&full.to_string());
+        }
     };
     let (line, body) = line(cut);
     match feed.attach(relay, line).await {

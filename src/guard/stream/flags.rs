@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::change::override_::Override;
+use crate::change::target::Target;
 use crate::flag::aspect::Aspect;
 use crate::flag::key::FlagKey;
 use crate::guard::alarm::AlarmKind;
@@ -21,6 +22,7 @@ use crate::guard::cache::KeptPlace;
 use crate::guard::cache::KeptState;
 use crate::guard::cache::Seen;
 use crate::guard::overrides::EnvironmentStores;
+use crate::guard::serving::Nothing;
 use crate::guard::serving::Served;
 use crate::guard::stream::channel::Channel;
 use crate::guard::stream::channel::StoresWord;
@@ -124,7 +126,11 @@ impl Flags {
             .seen
             .take()
             .filter(|seen| seen.stores.is_some_and(|stores| at.duration_since(stores) < REMEMBERED_FOR));
-        self.stores = Stores::Asked { since: now, remembered: seen.is_some(), of };
+        self.stores = match self.stores {
+            // It was only begun anew: what they told holds on.
+            Stores::Heard { .. } => Stores::Heard { of },
+            Stores::None | Stores::Asked { .. } => Stores::Asked { since: now, remembered: seen.is_some(), of },
+        };
         if let Some(seen) = seen {
             // Nobody has anything yet, so nothing comes out.
             self.deciding().stores(StoresWord { overrides: seen.overrides.clone(), ..StoresWord::default() });
@@ -132,16 +138,16 @@ impl Flags {
         }
     }
 
-    /// Takes what was kept on disk; before anything else is known.
+    /// Takes what was kept on disk, as far as nothing else is known.
     pub fn remember(&mut self, kept: Option<KeptState>, seen: Option<Seen>) {
-        if let Some(kept) = kept {
+        if let Some(kept) = kept.filter(|_| self.channel.last().is_none()) {
             let stream = seen.as_ref().and_then(|seen| seen.stream);
             self.as_of = Some(stream.map_or(kept.as_of, |stream| stream.max(kept.as_of)));
             self.place = kept.place;
             // Nobody has anything yet, so nothing comes out.
             self.channel.restore(kept.state);
         }
-        self.seen = seen;
+        self.seen = seen.filter(|_| matches!(self.stores, Stores::None));
     }
 
     /// Takes an event of LaunchDarkly's, and gives what goes out because of it.
@@ -197,23 +203,34 @@ impl Flags {
     }
 
     /// Takes what the stores hold as a whole, read while LaunchDarkly is away.
-    pub fn restore(&mut self, served: Option<Served>) -> Vec<Bytes> {
-        let name = self.alarm_name(AlarmKind::OldState, None);
-        let Some(served) = served else { return Vec::new() };
+    pub fn restore(&mut self, served: Result<Served, Nothing>) -> Vec<Bytes> {
+        let (old, nothing) =
+            (self.alarm_name(AlarmKind::OldState, None), self.alarm_name(AlarmKind::NothingToServe, None));
+        let served = match served {
+            Ok(served) => served,
+            Err(Nothing { left_out }) => {
+                let told = format!(
+                    "LaunchDarkly is away, this guard remembers nothing of {}, and no store of it can be used: relays that \
+                     start wait{}",
+                    self.name,
+                    reasons(&left_out)
+                );
+                self.alarms.raise(nothing, told);
+                return Vec::new();
+            }
+        };
+        self.alarms.clear(&nothing);
         if served.from_store {
-            self.alarms.clear(&name);
+            self.alarms.clear(&old);
         } else {
             let age = self.as_of.map_or_else(|| "of unknown age".to_owned(), |at| format!("as of {at:.0}"));
-            let why: Vec<String> = served.left_out.iter().map(|(target, why)| format!("; {target}: {why}")).collect();
-            self.alarms.raise(
-                name,
-                format!(
-                    "no store of {} can be used while LaunchDarkly is away: relays that start get what this guard \
-                     remembers, {age}{}",
-                    self.name,
-                    why.concat()
-                ),
+            let told = format!(
+                "no store of {} can be used while LaunchDarkly is away: relays that start get what this guard remembers, \
+                 {age}{}",
+                self.name,
+                reasons(&served.left_out)
             );
+            self.alarms.raise(old, told);
         }
         if !served.from_store && self.channel.last().is_some() {
             // It is what was remembered, and is known to the byte.
@@ -235,7 +252,9 @@ impl Flags {
 
     /// LaunchDarkly's stream is there again: what was alarmed because it was away is over.
     pub fn is_live(&mut self) {
-        self.alarms.clear(&self.alarm_name(AlarmKind::OldState, None));
+        for kind in [AlarmKind::OldState, AlarmKind::NothingToServe] {
+            self.alarms.clear(&self.alarm_name(kind, None));
+        }
     }
 
     /// What is to be sent again by now.
@@ -427,6 +446,11 @@ impl Flags {
         }
         self.alarmed = standing;
     }
+}
+
+/// Why stores were left out.
+fn reasons(left_out: &[(Target, String)]) -> String {
+    left_out.iter().map(|(target, why)| format!("; {target}: {why}")).collect()
 }
 
 fn word_for(reason: &Reason) -> &'static str {

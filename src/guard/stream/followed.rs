@@ -60,6 +60,11 @@ impl FollowedEnvironment {
         Self { environment, listeners, stores }
     }
 
+    /// Whether it goes on: what follows may have failed, and then it has to be begun anew.
+    pub fn is_alive(&self) -> bool {
+        !self.listeners.is_closed()
+    }
+
     /// Which environment.
     pub fn environment(&self) -> &Arc<GuardedEnvironment> {
         &self.environment

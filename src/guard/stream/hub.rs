@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::guard::alarm::AlarmKind;
-use crate::guard::alarm::AlarmName;
 use crate::guard::alarm::Alarms;
 use crate::guard::answer::NAMED_PATIENCE;
 use crate::guard::auto_configuration::Learnt;
@@ -45,6 +45,9 @@ const STRANGERS_MAX: usize = 100;
 
 /// For so long it counts that a relay asked with a key.
 const ASKED_LATELY: Duration = Duration::from_secs(600);
+
+/// For so long what all streams came to is good enough.
+const NOBODY_FOR: Duration = Duration::from_millis(100);
 
 /// The most keys of which that is remembered.
 const ASKED_MAX: usize = 10_000;
@@ -85,17 +88,30 @@ pub struct Hub {
     parts: HubParts,
     configured: HashMap<(Digest, Option<String>), Arc<GuardedEnvironment>>,
     roster: Mutex<Roster>,
+    /// Whether what the roster knows is not on its way to disk.
+    keys_unkept: AtomicBool,
     learnt: Mutex<HashMap<Digest, Learnt>>,
     followed: Mutex<HashMap<String, FollowedEnvironment>>,
     feeds: Mutex<HashMap<Digest, Feed>>,
     /// Who asked for flags with which key, and when.
     asked: Mutex<HashMap<(IpAddr, Digest), Instant>>,
+    /// Whether LaunchDarkly answers nobody, and when that was found out.
+    nobody: Mutex<Option<(Instant, bool)>>,
 }
 
 /// Why there is no stream for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guard has as many streams as it can have")]
-pub struct Full;
+pub enum Full {
+    /// Of all streams.
+    #[error("this guard has as many streams as it can have, {FEEDS_MAX}")]
+    Streams,
+    /// Of those with keys for which nobody vouches.
+    #[error(
+        "this guard asks LaunchDarkly for {STRANGERS_MAX} keys at a time for which nobody vouches, and no more: name the \
+         relays' configuration with --relay-config"
+    )]
+    Strangers,
+}
 
 /// An environment, and how it is to be kept on disk where it was learnt.
 pub type Found = (Arc<GuardedEnvironment>, Option<KeptPlace>);
@@ -128,10 +144,12 @@ impl Hub {
             parts,
             configured,
             roster: Mutex::new(roster),
+            keys_unkept: AtomicBool::new(false),
             learnt: Mutex::default(),
             followed: Mutex::default(),
             feeds: Mutex::default(),
             asked: Mutex::default(),
+            nobody: Mutex::default(),
         })
     }
 
@@ -156,14 +174,11 @@ impl Hub {
             return Ok(feed.clone());
         }
         let strangers = feeds.values().filter(|feed| feed.is_stranger()).count();
-        if feeds.len() >= FEEDS_MAX || (vouch == Vouch::Nobody && strangers >= STRANGERS_MAX) {
-            drop(feeds);
-            let name = AlarmName { kind: AlarmKind::Limit, environment: None, flag: None };
-            self.parts.alarms.tell_once(
-                name,
-                format!("a relay was turned away: there are {strangers} streams with keys for which nobody vouches"),
-            );
-            return Err(Full);
+        if feeds.len() >= FEEDS_MAX {
+            return Err(Full::Streams);
+        }
+        if vouch == Vouch::Nobody && strangers >= STRANGERS_MAX {
+            return Err(Full::Strangers);
         }
         let feed = Feed::start(FeedPlan { hub: Arc::clone(self), id, key, stream, stranger: vouch == Vouch::Nobody });
         feeds.insert(id, feed.clone());
@@ -186,7 +201,7 @@ impl Hub {
 
     /// LaunchDarkly took a key.
     pub fn worked(&self, key: Digest) {
-        if held(&self.roster).worked(key, Timestamp::now()) {
+        if held(&self.roster).worked(key, Timestamp::now()) || self.keys_unkept.load(Ordering::Acquire) {
             self.keep_keys();
         }
     }
@@ -244,9 +259,13 @@ impl Hub {
             return None;
         }
         let mut followed = held(&self.followed);
-        let start =
-            || FollowedEnvironment::start(Arc::clone(environment), Arc::clone(&self.parts.follow), self.parts.shadow);
-        Some(followed.entry(environment.name.clone()).or_insert_with(start).clone())
+        if let Some(known) = followed.get(&environment.name).filter(|known| known.is_alive()) {
+            return Some(known.clone());
+        }
+        let new =
+            FollowedEnvironment::start(Arc::clone(environment), Arc::clone(&self.parts.follow), self.parts.shadow);
+        followed.insert(environment.name.clone(), new.clone());
+        Some(new)
     }
 
     /// Follows the stores of every configured environment: they hear of this guard before the first relay comes to it, and
@@ -277,6 +296,16 @@ impl Hub {
 
     /// Whether LaunchDarkly answers nobody: no stream is up, and one has waited for a while, or was broken off.
     pub fn nobody_is_answered(&self) -> bool {
+        let now = Instant::now();
+        let mut nobody = held(&self.nobody);
+        // Every stream with a relay that waits asks, many times a second.
+        match *nobody {
+            Some((at, is_so)) if now.saturating_duration_since(at) < NOBODY_FOR => is_so,
+            _ => nobody.insert((now, self.is_any_away_and_none_up())).1,
+        }
+    }
+
+    fn is_any_away_and_none_up(&self) -> bool {
         let now = Timestamp::now();
         let patience = jiff::SignedDuration::try_from(NAMED_PATIENCE).unwrap_or_default();
         let mut is_any_away = false;
@@ -324,8 +353,9 @@ impl Hub {
     fn keep_keys(&self) {
         let Some(keeper) = &self.parts.keeper else { return };
         let kept = held(&self.roster).kept();
-        // The next change has it written, if too much waits now.
-        keeper.keep(KEYS_FILE.to_owned(), move || serde_json::to_vec(&kept).unwrap_or_default());
+        // If too much waits now, the next `put` of any stream has it written.
+        let is_kept = keeper.keep(KEYS_FILE.to_owned(), move || serde_json::to_vec(&kept).unwrap_or_default());
+        self.keys_unkept.store(!is_kept, Ordering::Release);
     }
 }
 

@@ -255,16 +255,19 @@ impl<'de> Visitor<'de> for SectionsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sections<'de>, A::Error> {
         let mut sections = Sections { items: Vec::new(), others: Vec::new() };
+        let mut has_flags = false;
         while let Some(Key(section)) = map.next_key()? {
             match [Kind::Flag, Kind::Segment].into_iter().find(|kind| kind.section() == section) {
                 Some(kind) => {
+                    has_flags |= kind == Kind::Flag;
                     let Members(members) = map.next_value()?;
                     sections.items.extend(members.into_iter().map(|(key, raw)| (kind, key, raw)));
                 }
                 None => sections.others.push((section, map.next_value()?)),
             }
         }
-        Ok(sections)
+        // LaunchDarkly sends it also where it is empty; without it a client would drop all that it has.
+        if has_flags { Ok(sections) } else { Err(serde::de::Error::missing_field(Kind::Flag.section())) }
     }
 }
 
@@ -367,10 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_null_sections_are_read() {
-        for data in ["{\"flags\":null,\"segments\":{}}", "{}"] {
-            let state = put(format!("event: put\ndata: {{\"path\":\"/\",\"data\":{data}}}\n\n").as_bytes());
-            assert_eq!(state.items().count(), 0);
+    fn empty_and_null_sections_are_read_and_flags_are_never_missing() {
+        let of = |data: &str| event(format!("event: put\ndata: {{\"path\":\"/\",\"data\":{data}}}\n\n").as_bytes());
+        for data in ["{\"flags\":null,\"segments\":{}}", "{\"flags\":{}}"] {
+            assert!(matches!(told(&of(data)), Ok(Told::Put(state)) if state.is_empty()), "{data}");
+        }
+        for data in ["{}", "{\"segments\":{}}"] {
+            let problem = told(&of(data)).unwrap_err().problem;
+            assert!(problem.contains("flags"), "a client would drop all that it has: {problem}");
         }
     }
 

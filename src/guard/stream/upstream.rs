@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use reqwest::StatusCode;
 use reqwest::Url;
 use reqwest::header;
@@ -172,6 +173,8 @@ impl LaunchDarkly {
             let mut ended = Ended { chance: chance(), ..Ended::default() };
             let gone = match self.open(&asked).await {
                 Ok(response) => {
+                    // A wish to open it anew that came too late for the one before is not about this one.
+                    let _ = again.notified().now_or_never();
                     let opened = Instant::now();
                     let Some(told) = self.read(response, &heard, &again).await else { return };
                     ended.good_for = Some(opened.elapsed());

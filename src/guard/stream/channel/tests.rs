@@ -114,6 +114,39 @@ fn launchdarklys_return_resets_nobody() {
 }
 
 #[test]
+fn a_flag_that_launchdarkly_deleted_does_not_come_back_from_a_store() {
+    let without = put(&[("other", of(&flag(7, true, 1, 0)))]);
+    let override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
+    let old = || Sight { flag: key(), item: of(&flag(42, true, 1, 0)), launchdarklys: true };
+    let is_gone = |channel: &Channel| matches!(channel.should(&name()), Item::Absent);
+    // Deleted while it was overridden; a store that nobody reset still has the record from before.
+    let mut channel = channel();
+    channel.stores(overrides(override_.clone()));
+    assert_eq!(names(&channel.event(&event(&without)).unwrap()), ["put"]);
+    let sent = channel.stores(StoresWord { seen: vec![old()], ..overrides(override_.clone()) });
+    assert!(is_gone(&channel), "{:?}", channel.should(&name()));
+    assert_eq!(channel.reasons()[&key()], Reason::Gone);
+    // Whoever has it from that store loses it again.
+    assert_eq!(names(&sent), ["put"]);
+    assert!(!String::from_utf8_lossy(&sent[0]).contains("\"checkout\":{"), "{sent:?}");
+    // Nor when its override ends.
+    channel.stores(StoresWord { seen: vec![old()], ..StoresWord::default() });
+    assert!(is_gone(&channel));
+    // Deleted before this guard began: the override is heard of after LaunchDarkly's put.
+    let mut channel = Channel::new(OnConflict::Hold);
+    channel.event(&event(&without)).unwrap();
+    channel.put_for_new();
+    channel.stores(StoresWord { seen: vec![old()], ..overrides(override_.clone()) });
+    assert!(is_gone(&channel));
+    // What only disk remembers may well be older than a store.
+    let mut channel = Channel::new(OnConflict::Hold);
+    let Ok(Told::Put(remembered)) = told(&event(&without)) else { panic!() };
+    channel.restore(remembered);
+    channel.stores(StoresWord { seen: vec![old()], ..overrides(override_) });
+    assert_eq!(channel.should(&name()).version(), 43);
+}
+
+#[test]
 fn a_replayed_override_goes_back_to_launchdarklys_version() {
     let mut channel = channel();
     let mut override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
