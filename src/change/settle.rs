@@ -61,8 +61,7 @@ pub struct Answer<'a> {
     /// had.
     pub gives_way: bool,
     /// Whether a guard has relays write its overlay there: a record that no override explains may then be this override on
-    /// a record of LaunchDarkly's that only the guard has seen yet. It proves nothing, and the guard ends the override
-    /// when LaunchDarkly's stream shows it.
+    /// a record of LaunchDarkly's that only the guard has seen yet, and proves nothing; only `shown` does.
     pub overlaid: bool,
 }
 
@@ -120,7 +119,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         let after = next.stands_as()?;
         return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Arc::new(next)))));
     }
-    if let Some(proof) = here.proof(answer).filter(|_| !answer.overlaid) {
+    if let Some(proof) = here.proof(answer) {
         // An override from another side of a broken network gives way here, and was not sent: no mark says otherwise.
         let own = here.own.filter(|own| shares_changes(own, answer.sent));
         let marks = marks(by, Ending::Settled, Some(proof.version()), own.into_iter().chain([answer.sent]));
@@ -212,10 +211,11 @@ impl<'a> Found<'a> {
             Copy::Missing | Copy::Damaged { .. } => None,
         };
         let overrides = || own.into_iter().chain([answer.sent]);
-        // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's.
+        // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's,
+        // but for what a guard made before it heard of that.
         let is_above = |own: &Override, record: &Record| matches!(own.state, OverrideState::Replayed { version } if record.version() > version);
         let ours = record.is_some_and(|record| {
-            let is_theirs = record.is_tombstone() || own.is_some_and(|own| is_above(own, record));
+            let is_theirs = record.is_tombstone() || (!answer.overlaid && own.is_some_and(|own| is_above(own, record)));
             !is_theirs && is_ours(record, overrides())
         });
         Self { own, record, ours, doubtful: answer.overlaid && !ours }

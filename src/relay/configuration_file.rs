@@ -264,11 +264,11 @@ production
 
     #[test]
     fn what_no_relay_knows_is_noted_with_what_was_meant() {
-        let configuration = read("[Main]\nstreamUrl = https://x\n[Environment \"a\"]\nenvKey = b\nxyz = 1\n");
+        let configuration = read("[Main]\nstreamUrl = https://x\n[Environment \"a\"]\nsdkKeys = b\nxyz = 1\n");
         let noted: Vec<_> = configuration.not_known.iter().map(|found| (found.key.as_deref(), found.like)).collect();
         assert_eq!(
             noted,
-            [(Some("streamUrl"), Some("streamUri")), (Some("envKey"), Some("envId")), (Some("xyz"), None)]
+            [(Some("streamUrl"), Some("streamUri")), (Some("sdkKeys"), Some("sdkKey")), (Some("xyz"), None)]
         );
         assert_eq!(configuration.not_known[1].section, "[Environment \"a\"]");
     }

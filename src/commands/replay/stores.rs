@@ -313,13 +313,10 @@ fn decided(
     }
     match &telling.word {
         Word::Has { version, .. } => {
-            let answer = Answer {
-                sent: telling.sent,
-                version: *version,
-                shown,
-                gives_way: is_over,
-                overlaid: guards.hold(target),
-            };
+            // A guard ends it, when LaunchDarkly's stream shows it.
+            let overlaid = guards.hold(target);
+            let shown = shown.filter(|_| !overlaid);
+            let answer = Answer { sent: telling.sent, version: *version, shown, gives_way: is_over, overlaid };
             match settle::after_patch(&by, target, seen, &answer) {
                 Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),

@@ -36,6 +36,8 @@ pub(super) struct Evidence<'e> {
     pub(super) launchdarklys: &'e [Record],
     /// Whether overrides can stand beside records in that store.
     pub(super) own_keys: bool,
+    /// Whether what was remembered last was taken back lately: what another guard made of it may still stand there.
+    pub(super) taken_back: bool,
 }
 
 impl Evidence<'_> {
@@ -52,7 +54,11 @@ impl Evidence<'_> {
         if self.launchdarklys.iter().chain(named).any(|known| known.same_value(record)) {
             return Whose::LaunchDarklys;
         }
-        let Some(standing) = self.standing else { return Whose::Unexplained };
+        let Some(standing) = self.standing else {
+            let may_be = |known: &Override| is_above(record, known) && changes_nothing(record, known);
+            let doubtful = self.taken_back && self.remembered.iter().any(may_be);
+            return if doubtful { Whose::Doubtful } else { Whose::Unexplained };
+        };
         if record.version() <= standing.upstream.version() {
             return Whose::Old;
         }
@@ -61,13 +67,22 @@ impl Evidence<'_> {
 
     /// Whether it could be what the override makes of a record of LaunchDarkly's that is not known here.
     fn may_be_ours(&self, record: &Record, standing: &Override) -> bool {
-        if !patch::changes_nothing(record, &standing.instructions).unwrap_or(true) {
+        if !changes_nothing(record, standing) {
             return false;
         }
-        let above = record.version() > standing.upstream.version().saturating_add(standing.revision);
+        let above = is_above(record, standing);
         let answered = matches!(standing.state, OverrideState::Replayed { version } if version == record.version());
         above || answered || !self.own_keys
     }
+}
+
+fn changes_nothing(record: &Record, override_: &Override) -> bool {
+    patch::changes_nothing(record, &override_.instructions).unwrap_or(true)
+}
+
+/// Whether its version is above what the override makes of the newest record of LaunchDarkly's that it knows.
+fn is_above(record: &Record, override_: &Override) -> bool {
+    record.version() > override_.upstream.version().saturating_add(override_.revision)
 }
 
 #[cfg(test)]
@@ -88,8 +103,13 @@ mod tests {
         let ended = off(30);
         let known = [flag(44, true, 1, 1)];
         let remembered = [ended];
-        let evidence =
-            Evidence { standing: Some(&standing), remembered: &remembered, launchdarklys: &known, own_keys: true };
+        let evidence = Evidence {
+            standing: Some(&standing),
+            remembered: &remembered,
+            launchdarklys: &known,
+            own_keys: true,
+            taken_back: false,
+        };
         let whose = |record: &Record| evidence.whose(record);
         assert_eq!(whose(&flag(44, false, 1, 0)), Whose::Ours);
         assert_eq!(whose(&flag(31, false, 1, 0)), Whose::Ours, "of one that ended");
@@ -104,14 +124,30 @@ mod tests {
         assert_eq!(whose(&gone), Whose::LaunchDarklys);
         let blind = Evidence { own_keys: false, ..evidence };
         assert_eq!(blind.whose(&flag(43, false, 1, 2)), Whose::Doubtful, "nothing can stand beside it");
-        let nothing = Evidence { standing: None, remembered: &[], launchdarklys: &[], own_keys: true };
+        let nothing =
+            Evidence { standing: None, remembered: &[], launchdarklys: &[], own_keys: true, taken_back: false };
         assert_eq!(nothing.whose(&flag(43, false, 1, 2)), Whose::Unexplained);
+        let remembered = [off(42)];
+        let taken_back = Evidence { remembered: &remembered, taken_back: true, ..nothing };
+        assert_eq!(
+            taken_back.whose(&flag(45, false, 1, 2)),
+            Whose::Doubtful,
+            "on a record that only another guard knows"
+        );
+        assert_eq!(taken_back.whose(&flag(45, true, 1, 2)), Whose::Unexplained);
+        assert_eq!(Evidence { taken_back: false, ..taken_back }.whose(&flag(45, false, 1, 2)), Whose::Unexplained);
     }
 
     #[test]
     fn what_was_replayed_may_stand_under_launchdarklys_version() {
         let standing = Override { state: OverrideState::Replayed { version: 43 }, revision: 3, ..off(42) };
-        let evidence = Evidence { standing: Some(&standing), remembered: &[], launchdarklys: &[], own_keys: true };
+        let evidence = Evidence {
+            standing: Some(&standing),
+            remembered: &[],
+            launchdarklys: &[],
+            own_keys: true,
+            taken_back: false,
+        };
         assert_eq!(evidence.whose(&flag(43, false, 1, 0)), Whose::Ours);
         assert_eq!(evidence.whose(&flag(43, false, 1, 2)), Whose::Doubtful, "on a record that we do not know");
         assert_eq!(evidence.whose(&flag(44, false, 1, 2)), Whose::Unexplained);

@@ -185,7 +185,8 @@ impl KnownFlag {
     /// Whose a record in a target is.
     pub(super) fn whose(&self, record: &Record, own_keys: bool) -> Whose {
         let (standing, remembered) = (self.memory.as_ref(), self.remembered.as_slice());
-        Evidence { standing, remembered, launchdarklys: &self.launchdarklys, own_keys }.whose(record)
+        let taken_back = self.ended().is_some_and(|mark| mark.ending != Ending::Settled);
+        Evidence { standing, remembered, launchdarklys: &self.launchdarklys, own_keys, taken_back }.whose(record)
     }
 
     /// Whether it has to be looked at any longer.
