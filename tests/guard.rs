@@ -14,4 +14,5 @@ mod scripted;
 mod slow;
 mod through;
 mod update;
-mod wire;
+
+use crate::support::wire;
