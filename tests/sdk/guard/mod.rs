@@ -5,7 +5,11 @@
 mod audience;
 mod edits;
 mod eye;
+mod partial;
+mod restarted;
+mod returns;
 mod scene;
+mod wiped;
 
 use libtest_mimic::Trial;
 
@@ -18,7 +22,8 @@ use crate::parts::trial;
 type TestOfAWay = (&'static str, fn(Way));
 
 pub fn trials() -> Vec<Trial> {
-    let tests: Vec<TestOfAWay> = [edits::TESTS].concat();
+    let tests: Vec<TestOfAWay> =
+        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS].concat();
     let sdks = Sdk::ALL.map(Part::Sdk);
     let with_relay = [sdks.as_slice(), &[Part::Relay]].concat();
     let both = tests.into_iter().flat_map(|(name, test)| {

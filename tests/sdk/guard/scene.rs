@@ -70,7 +70,7 @@ impl Place {
         }
     }
 
-    fn section(&self) -> String {
+    pub fn section(&self) -> String {
         let Self { environment, sdk_key, prefix } = self;
         format!("[Environment \"{}\"]\nsdkKey = {sdk_key}\nprefix = {prefix}\nprojKey = shop\n", environment.key)
     }
