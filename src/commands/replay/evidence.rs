@@ -1,12 +1,15 @@
 //! LaunchDarkly's own data path, as relays show it: connections to their streams, opened before anything is sent, see the
 //! broadcast that follows. What a relay had before proves nothing, since it reads the very record that we put into its
-//! store; only what comes as a broadcast afterwards counts.
+//! store; only what comes as a broadcast afterwards counts. And only of relays that are on no guard: a guard overlays even
+//! LaunchDarkly's answer, as long as no store tells it that the override was sent, and ends the override by itself.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::change::target::Target;
 use crate::commands::Context;
+use crate::commands::guards::Guards;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::replay::owed::Subject;
@@ -40,6 +43,9 @@ impl Evidence {
         subjects: &[Subject],
     ) -> Self {
         let Some(client) = &surroundings.fleet.client else { return Self::default() };
+        let targets = views.iter().filter_map(|view| view.targets.as_ref().ok()).flatten();
+        let targets: Vec<Target> = targets.map(|target| target.chosen.target.clone()).collect();
+        let guards = Guards::look(&surroundings.stores, targets).await;
         let mut watches = Vec::new();
         for view in views {
             let environment = &view.environment;
@@ -58,7 +64,11 @@ impl Evidence {
                 &surroundings.configurations,
                 key.as_ref(),
             );
-            for before in before.into_iter().flatten().take(WATCHES_MAX.saturating_sub(watches.len())) {
+            let unguarded = chosen.iter().zip(&before).flat_map(|(chosen, before)| {
+                let links = guards.links(&chosen.target, before);
+                before.iter().zip(links).filter(|(_, link)| !link.may_be_on()).map(|(before, _)| before)
+            });
+            for before in unguarded.take(WATCHES_MAX.saturating_sub(watches.len())) {
                 if let Some(key) = &before.key {
                     let watch = Watch::open(client, &before.relay.address, key, before.filter.as_deref(), &flags);
                     watches.push((environment.clone(), watch));

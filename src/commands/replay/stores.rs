@@ -277,7 +277,8 @@ fn shown_elsewhere(telling: &Telling<'_>) -> Option<Record> {
     let theirs = telling.matter.seen.iter().filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
         let record = seen.copy.readable().filter(|_| seen.own_keys)?;
-        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
+        let theirs = !is_ours(record, seen.own().into_iter().chain([telling.sent]));
+        (theirs && !settle::may_be_overlaid(record, telling.sent, *version)).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));

@@ -1,7 +1,5 @@
 //! The API is away and the stream is there: LaunchDarkly and colleagues go on while overrides hold.
 
-use std::time::Instant;
-
 use serde_json::Value;
 use serde_json::json;
 
@@ -9,6 +7,7 @@ use super::TestOfAWay;
 use super::scene::Scene;
 use super::scene::Way;
 use crate::launchdarkly::environment;
+use crate::parts::Sdk;
 
 pub const TESTS: &[TestOfAWay] = &[
     ("three_edits_and_one_replay", three_edits_and_one_replay),
@@ -64,14 +63,15 @@ fn another_aspect_is_merged(way: Way) {
     audience.have_stayed();
 }
 
+/// `--serve` sets the off variation; so does the colleague.
 fn the_same_aspect_is_held_and_alarmed(way: Way) {
     let mut scene = Scene::shop(way);
     let mut audience = scene.audience(&["pricing-tier"]);
     scene.launchdarkly.api_goes_away();
     scene.update("-f pricing-tier --serve bronze");
     audience.have("pricing-tier", "bronze");
-    let silver = variation(&scene, "pricing-tier", 1);
-    let instruction = json!({ "kind": "updateFallthroughVariationOrRollout", "variationId": silver });
+    let gold = variation(&scene, "pricing-tier", 0);
+    let instruction = json!({ "kind": "updateOffVariation", "variationId": gold });
     assert_eq!(scene.launchdarkly.colleague("pricing-tier", &instruction), 31);
     audience.eyes.iter().for_each(|eye| eye.wait_for_version("pricing-tier", 32));
     let is_alarmed = |alarm: &Value| alarm["kind"] == "conflict" && alarm["flag"] == "pricing-tier";
@@ -79,34 +79,35 @@ fn the_same_aspect_is_held_and_alarmed(way: Way) {
     assert_eq!(alarms(&scene, "conflict"), 1);
     scene.guard().wait_for_told("\"conflict\"");
     audience.have_seen("pricing-tier", &["gold", "bronze"]);
-    audience.have_stayed();
     // Whoever replays has to decide, and the alarm is over once it was decided.
     scene.launchdarkly.api_returns();
     scene.stage.rc("replay --yes").code(6).out("CONFLICT");
+    audience.have_seen("pricing-tier", &["gold", "bronze"]);
     scene.stage.rc("replay --yes --on-conflict launchdarkly").code(0);
-    audience.have("pricing-tier", "silver");
-    audience.have_seen("pricing-tier", &["gold", "bronze", "silver"]);
-    let begun = Instant::now();
-    while alarms(&scene, "conflict") > 0 {
-        assert!(begun.elapsed() < crate::watcher::SOON, "{}", scene.guard().status());
-    }
+    audience.have("pricing-tier", "gold");
+    audience.eyes.iter().for_each(|eye| eye.wait_for_version("pricing-tier", 31));
+    audience.have_seen("pricing-tier", &["gold", "bronze", "gold"]);
+    audience.have_stayed();
+    scene.guard().wait_for_status(|status| status["alarms"].as_array().unwrap().is_empty());
+    assert_eq!(alarms(&scene, "conflict"), 0);
 }
 
+/// The flag is on and was turned off and on again by an operator: his last word was on, and LaunchDarkly's is off.
 fn launchdarklys_off_wins(way: Way) {
     let mut scene = Scene::shop(way);
-    let mut audience = scene.audience(&["pricing-tier", "refunds"]);
+    let mut audience = scene.audience(&["checkout"]);
     scene.launchdarkly.api_goes_away();
-    scene.update("-f pricing-tier --serve bronze");
-    audience.have("pricing-tier", "bronze");
-    scene.launchdarkly.colleague_turns("pricing-tier", false);
-    audience.have("pricing-tier", "silver");
-    // Also where the override is what turned it on.
-    scene.update("-f refunds -s on");
-    audience.have("refunds", true);
-    assert_eq!(scene.launchdarkly.colleague_turns("refunds", true), 6);
-    audience.eyes.iter().for_each(|eye| eye.wait_for_version("refunds", 7));
-    audience.have_seen("refunds", &[false, true]);
-    audience.have_seen("pricing-tier", &["gold", "bronze", "silver"]);
+    for state in ["off", "on"] {
+        scene.update(&format!("-f checkout -s {state}"));
+        audience.have("checkout", state == "on");
+    }
+    assert_eq!(scene.launchdarkly.colleague_turns("checkout", false), 43);
+    audience.have("checkout", false);
+    // It goes on doing so when the stream comes back, and for whoever comes later.
+    scene.stream_goes_away();
+    scene.stream_returns();
+    scene.sdk(Sdk::Go, &scene.places[0]).wait("checkout", false);
+    audience.have_seen("checkout", &[true, false, true, false]);
     audience.have_stayed();
 }
 

@@ -78,10 +78,13 @@ fn is_owed_and_replayed(scene: &Scene, audience: &mut Audience) {
     assert!(scene.override_of("checkout").is_some());
     scene.launchdarkly.api_returns();
     scene.stage.rc("status").code(0).out("OWED: 1 flag");
+    let eye = scene.eye_on_the_guard(&scene.places[0]);
     scene.stage.rc("replay --yes").code(0);
     scene.wait_until_settled("checkout");
     scene.stage.wait_for_record("checkout", 43, false);
+    eye.wait_for_version("checkout", 43);
     assert_eq!(scene.launchdarkly.colleague_turns("checkout", true), 44);
+    eye.wait_for_version("checkout", 44);
     for watcher in audience.sdks.iter_mut().chain(&mut audience.paths) {
         watcher.wait("checkout", true);
         watcher.has_seen("checkout", &[json!(true), json!(false), json!(true)]);
