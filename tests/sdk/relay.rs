@@ -37,10 +37,10 @@ const CACHE: Duration = Duration::from_millis(1500);
 const NEVER: Duration = Duration::from_secs(5);
 
 /// The key of relays with automatic configuration.
-const RELAY_KEY: &str = "rel-12345678-90ab-cdef-1234-567890abcdef";
+pub const RELAY_KEY: &str = "rel-12345678-90ab-cdef-1234-567890abcdef";
 
 /// The client-side id of shop/production.
-const ID: &str = "5f3c8f1d2a4b6c7d8e9f0a1b";
+pub const ID: &str = "5f3c8f1d2a4b6c7d8e9f0a1b";
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(&str, fn()); 8] = [

@@ -95,7 +95,12 @@ impl Stage {
             if (&stored["version"], &stored["on"]) == (&json!(version), &json!(on)) {
                 return begun.elapsed();
             }
-            assert!(begun.elapsed() < RETURN_WITHIN, "{flag} is not v{version}, on: {on}, but {stored}");
+            assert!(
+                begun.elapsed() < RETURN_WITHIN,
+                "{flag} is not v{version}, on: {on}, but {stored}\n{}\n{}",
+                self.redis.run(&["HGETALL", &format!("{}:relaycommander:ended", shop::PREFIX)]),
+                self.redis.run(&["XRANGE", &format!("{}:relaycommander:log", shop::PREFIX), "-", "+"]),
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -25,6 +25,8 @@ pub fn program() -> Option<PathBuf> {
 pub struct LdRelay {
     child: Option<Child>,
     program: PathBuf,
+    /// Its configuration as variables; none: it has a file.
+    variables: Vec<(String, String)>,
     port: u16,
     /// When it was started last.
     pub begun: Instant,
@@ -44,7 +46,18 @@ impl LdRelay {
     pub fn start_at(program: &Path, port: u16, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ld-relay.conf"), configuration).unwrap();
-        let mut relay = Self { child: None, program: program.to_owned(), port, begun: Instant::now(), folder };
+        Self::begin(program, port, Vec::new(), folder)
+    }
+
+    /// Starts it with these variables, which name the port, and no file.
+    #[track_caller]
+    pub fn start_from_env(program: &Path, port: u16, variables: Vec<(String, String)>) -> Self {
+        Self::begin(program, port, variables, tempfile::tempdir().unwrap())
+    }
+
+    fn begin(program: &Path, port: u16, variables: Vec<(String, String)>, folder: tempfile::TempDir) -> Self {
+        let begun = Instant::now();
+        let mut relay = Self { child: None, program: program.to_owned(), variables, port, begun, folder };
         relay.start_again();
         relay
     }
@@ -55,7 +68,9 @@ impl LdRelay {
         self.stop();
         let output = fs::File::options().create(true).append(true).open(self.folder.path().join("output")).unwrap();
         let mut command = Command::new(&self.program);
-        command.args(["--config", "ld-relay.conf"]).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        let arguments = if self.variables.is_empty() { &["--config", "ld-relay.conf"][..] } else { &["--from-env"] };
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.begun = Instant::now();
         self.child = Some(command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap());
     }

@@ -9,6 +9,8 @@ mod partial;
 mod restarted;
 mod returns;
 mod scene;
+mod speed;
+mod started;
 mod wiped;
 
 use libtest_mimic::Trial;
@@ -23,7 +25,7 @@ type TestOfAWay = (&'static str, fn(Way));
 
 pub fn trials() -> Vec<Trial> {
     let tests: Vec<TestOfAWay> =
-        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS].concat();
+        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS, speed::TESTS].concat();
     let sdks = Sdk::ALL.map(Part::Sdk);
     let with_relay = [sdks.as_slice(), &[Part::Relay]].concat();
     let both = tests.into_iter().flat_map(|(name, test)| {
@@ -32,5 +34,6 @@ pub fn trials() -> Vec<Trial> {
             trial(&format!("guard::{name}::relay"), &with_relay, move || test(Way::Relay)),
         ]
     });
-    both.collect()
+    let relays = started::TESTS.iter();
+    both.chain(relays.map(|&(name, test)| trial(&format!("guard::{name}::relay"), &with_relay, test))).collect()
 }

@@ -2,9 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
@@ -13,7 +10,6 @@ use super::TestOfAWay;
 use super::audience::Audience;
 use super::scene::Scene;
 use super::scene::Way;
-use crate::watcher::SOON;
 
 pub const TESTS: &[TestOfAWay] =
     &[("killed_fifty_times", killed_fifty_times), ("a_folder_of_three_weeks_ago", a_folder_of_three_weeks_ago)];
@@ -98,7 +94,7 @@ fn a_folder_of_three_weeks_ago(way: Way) {
     let place = scene.places[0].clone();
     let home = scene.stage.home.path().to_owned();
     let (folder, old) = (home.join("guard"), home.join("guard-old"));
-    wait_until_kept(&folder);
+    scene.wait_until_kept();
     copy(&folder, &old);
     assert_eq!(scene.launchdarkly.colleague_turns("refunds", true), 6);
     audience.have("refunds", true);
@@ -126,19 +122,6 @@ fn a_folder_of_three_weeks_ago(way: Way) {
     audience.have_seen("refunds", &[false, true]);
     audience.have_seen("checkout", &[true, false]);
     is_owed_and_replayed(&scene, &mut audience);
-}
-
-/// Waits until the guard's folder has LaunchDarkly's last state and the keys that worked.
-fn wait_until_kept(folder: &Path) {
-    let begun = Instant::now();
-    let has = |ending: &str| {
-        let mut names = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name());
-        names.any(|name| name.to_string_lossy().ends_with(ending))
-    };
-    while !(has(".put") && has("keys.json")) {
-        assert!(begun.elapsed() < SOON, "nothing is kept");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn copy(from: &Path, to: &Path) {

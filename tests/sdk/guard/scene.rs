@@ -1,5 +1,6 @@
 //! LaunchDarkly, a guard, what stands behind it, and an operator who knows them all.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -106,10 +107,15 @@ impl Scene {
 
     /// Everything runs, and the stores are full.
     pub fn set(way: Way, launchdarkly: LaunchDarkly, places: Vec<Place>) -> Self {
+        let sections: String = places.iter().map(Place::section).collect();
+        Self::with(way, launchdarkly, places, &sections)
+    }
+
+    /// The same, with these sections at the end of the relay's configuration.
+    pub fn with(way: Way, launchdarkly: LaunchDarkly, places: Vec<Place>, sections: &str) -> Self {
         let stage = Stage::empty();
         stage.knows(&launchdarkly);
         let guard_address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let sections: String = places.iter().map(Place::section).collect();
         let (port, nowhere) = (free_port(), "http://127.0.0.1:9");
         let configuration = format!(
             "[Main]\nport = {port}\nstreamUri = \"http://{guard_address}\"\nbaseUri = \"{nowhere}\"\n\
@@ -118,7 +124,7 @@ impl Scene {
             stage.redis.port(),
             CACHE.as_millis()
         );
-        std::fs::write(stage.home.path().join("ld-relay.conf"), &configuration).unwrap();
+        fs::write(stage.home.path().join("ld-relay.conf"), &configuration).unwrap();
         stage.settings("RC_RELAY_CONFIG=ld-relay.conf\n");
         let mut scene =
             Self { guard: None, relay: None, paths: Vec::new(), places, guard_address, launchdarkly, stage };
@@ -126,7 +132,7 @@ impl Scene {
         match way {
             Way::DataPath => {
                 let path = |place: &Place| {
-                    let source = Source::stream(&format!("http://{guard_address}"), &place.sdk_key);
+                    let source = Source::stream(&scene.guard_url(), &place.sdk_key);
                     Watcher::ready(Sdk::Go, &source.into_redis(&scene.stage.redis.url(), &place.prefix))
                 };
                 scene.paths = scene.places.iter().map(path).collect();
@@ -169,6 +175,11 @@ impl Scene {
         }
     }
 
+    /// Where relays find the guard.
+    pub fn guard_url(&self) -> String {
+        format!("http://{}", self.guard_address)
+    }
+
     /// The guard that runs.
     #[track_caller]
     pub fn guard(&self) -> &Guard {
@@ -176,7 +187,7 @@ impl Scene {
     }
 
     /// Where SDKs connect.
-    fn front(&self) -> SocketAddr {
+    pub fn front(&self) -> SocketAddr {
         self.relay.as_ref().map_or(self.guard_address, LdRelay::address)
     }
 
@@ -233,6 +244,20 @@ impl Scene {
     pub fn stream_returns(&self) {
         self.launchdarkly.stream_returns();
         self.guard().wait_for_status(|status| all(status, |stream| stream["launchdarkly"] == "up"));
+    }
+
+    /// Waits until the guard's folder has LaunchDarkly's last state and the keys that worked.
+    #[track_caller]
+    pub fn wait_until_kept(&self) {
+        let (begun, folder) = (Instant::now(), self.stage.home.path().join("guard"));
+        let has = |ending: &str| {
+            let mut names = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name());
+            names.any(|name| name.to_string_lossy().ends_with(ending))
+        };
+        while !(has(".put") && has("keys.json")) {
+            assert!(begun.elapsed() < SOON, "nothing is kept");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Runs `rc` for shop/production; it must come to its end.
