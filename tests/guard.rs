@@ -8,6 +8,7 @@ mod memory;
 mod outage;
 mod overlay;
 mod process;
+mod proxy;
 mod refusals;
 mod relay;
 mod scripted;

@@ -256,11 +256,10 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Whether `record` may be what a guard made of LaunchDarkly's answer `version`, or of something later, because no store told
-/// it yet that `sent` was sent: the override changes nothing on it, and its version is higher.
+/// Whether `record` may be what a guard made of LaunchDarkly's answer `version`, or of something later, because no store had
+/// told it yet that `sent` was sent: the override changes nothing on it, and its version is higher.
 pub fn may_be_overlaid(record: &Record, sent: &Override, version: u64) -> bool {
-    !matches!(sent.state, OverrideState::Replayed { .. })
-        && record.version() > version
+    record.version() > version
         && !record.is_tombstone()
         && patch::changes_nothing(record, &sent.instructions).unwrap_or(false)
 }

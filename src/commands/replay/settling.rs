@@ -5,6 +5,7 @@ use crate::change::event::Happened;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Ending;
 use crate::change::override_::OverrideState;
+use crate::change::settle;
 use crate::commands::Context;
 use crate::commands::replay::carrying_out::GROUP;
 use crate::commands::replay::carrying_out::Means;
@@ -21,6 +22,7 @@ use crate::commands::replay::stores::Told;
 use crate::commands::replay::stores::Word;
 use crate::commands::survey::Stores;
 use crate::error::Failure;
+use crate::flag::record::Record;
 use crate::playback::Loaded;
 use crate::playback::PlaybackError;
 use crate::playback::Syncing;
@@ -32,13 +34,20 @@ fn word(outcome: &Outcome, matter: &Matter, evidence: &Evidence) -> Option<Word>
         | Outcome::Already { version }
         | Outcome::Had { version, .. }
         | Outcome::Before { version } => {
-            Some(Word::Has { version: *version, shown: evidence.shown(&matter.subject, *version) })
+            let shown = evidence.shown(&matter.subject, *version).filter(|shown| is_certain(shown, matter, *version));
+            Some(Word::Has { version: *version, shown })
         }
         Outcome::Nothing => Some(Word::Over(Ending::Settled)),
         Outcome::Abandoned { .. } => Some(Word::Over(Ending::Abandoned)),
         Outcome::Requested(approval) => Some(Word::Awaits { request: approval.id.clone() }),
         Outcome::Left(_) | Outcome::Valid | Outcome::WouldRequest => None,
     }
+}
+
+/// Whether what a relay showed is LaunchDarkly's for certain. Not what a guard may have made of it that was begun a moment ago,
+/// and is not known yet to have this relay on it.
+fn is_certain(shown: &Record, matter: &Matter, version: u64) -> bool {
+    !settle::may_be_overlaid(shown, &matter.override_, version)
 }
 
 /// Notes what came of a group, tells its stores, and puts together what is to be reported.
@@ -144,7 +153,11 @@ pub async fn settle_shown(
         let Some(shown) = evidence.shown(&one.subject, version).filter(|_| held) else { continue };
         let targets: Vec<_> =
             one.stores.iter().filter(|(_, came)| **came == Came::Held).map(|(target, _)| target).collect();
-        matters.push(stores::seen_now(stores, one, &targets).await);
+        let matter = stores::seen_now(stores, one, &targets).await;
+        if !is_certain(&shown, &matter, version) {
+            continue;
+        }
+        matters.push(matter);
         words.push(Word::Has { version, shown: Some(shown) });
         places.push(place);
     }
