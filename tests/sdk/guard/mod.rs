@@ -5,6 +5,7 @@
 mod audience;
 mod edits;
 mod eye;
+mod large;
 mod partial;
 mod restarted;
 mod returns;
@@ -25,7 +26,8 @@ type TestOfAWay = (&'static str, fn(Way));
 
 pub fn trials() -> Vec<Trial> {
     let tests: Vec<TestOfAWay> =
-        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS, speed::TESTS].concat();
+        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS, speed::TESTS, large::TESTS]
+            .concat();
     let sdks = Sdk::ALL.map(Part::Sdk);
     let with_relay = [sdks.as_slice(), &[Part::Relay]].concat();
     let both = tests.into_iter().flat_map(|(name, test)| {
