@@ -208,8 +208,9 @@ impl<'a> Found<'a> {
         let on_the_answer = overlaid_again(answer);
         let ours =
             record.is_some_and(|record| !record.is_tombstone() && is_ours(record, overrides().chain(&on_the_answer)));
-        // Once the override here says that it was sent, no guard makes anything of what LaunchDarkly has.
-        let is_owed = own.is_some_and(|own| !matches!(own.state, OverrideState::Replayed { .. }));
+        // Once somebody says that it was sent, no guard makes anything of what LaunchDarkly has.
+        let is_replayed = |known: &Override| matches!(known.state, OverrideState::Replayed { .. });
+        let is_owed = own.is_some_and(|own| !is_replayed(own)) && !is_replayed(answer.sent);
         let doubtful = is_owed && record.is_some_and(|record| may_be_overlaid(record, answer.sent, answer.version));
         Self { own, record, ours, doubtful }
     }

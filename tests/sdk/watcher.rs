@@ -274,10 +274,18 @@ impl Watcher {
     /// Asserts that these are the values that a watched flag had, and no others in between.
     #[track_caller]
     pub fn has_seen(&mut self, flag: &str, values: &[Value]) {
-        let seen: Vec<Value> = self.seen(flag).into_iter().map(|(value, _)| value).collect();
-        if seen != values {
-            let logs = self.logs();
-            panic!("{}: {flag} was {seen:?} and not {values:?}; its log: {logs:#?}", self.sdk);
+        let begun = Instant::now();
+        loop {
+            let seen: Vec<Value> = self.seen(flag).into_iter().map(|(value, _)| value).collect();
+            if seen == values {
+                return;
+            }
+            // What a store holds since a moment ago is seen at the next look.
+            if !values.starts_with(&seen) || begun.elapsed() > SOON {
+                let logs = self.logs();
+                panic!("{}: {flag} was {seen:?} and not {values:?}; its log: {logs:#?}", self.sdk);
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
