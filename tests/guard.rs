@@ -8,6 +8,7 @@ mod memory;
 mod outage;
 mod overlay;
 mod process;
+mod proxy;
 mod refusals;
 mod relay;
 mod scripted;
@@ -16,4 +17,5 @@ mod slow;
 mod through;
 mod told;
 mod update;
-mod wire;
+
+use crate::support::wire;

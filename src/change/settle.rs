@@ -17,6 +17,11 @@
 //! | not there                        | stays so | LaunchDarkly has taken the flag away: there is nothing to hold, and the override ends here |
 //! | LaunchDarkly's, older            | stays   | its stream is up, or flapping, and brings M; a guard holds the override meanwhile |
 //!
+//! Who has a guard may find another record of ours here than the override says: LaunchDarkly's patch M reaches the guard
+//! before this command has noted anywhere that the override was sent, the guard overlays it once more, and the relay writes
+//! that into the store. It is no proof of anything, however much it looks like LaunchDarkly's: an override that ended on it
+//! would leave its version behind, above LaunchDarkly's, and LaunchDarkly's next patches would be refused.
+//!
 //! A record written as M is `instructions` on the newest record known here. What LaunchDarkly changed elsewhere in the
 //! meantime is missing from it until LaunchDarkly's next patch or full update. There is no better record to write: REST
 //! shows no SDK record. A caller that has LaunchDarkly's own record of M (`/sdk/flags/{key}` with the SDK key, another
@@ -44,6 +49,7 @@ use crate::change::target::Target;
 use crate::change::undo::By;
 use crate::change::undo::marks;
 use crate::flag::instruction::Instruction;
+use crate::flag::patch;
 use crate::flag::patch::PatchError;
 use crate::flag::record::Record;
 
@@ -199,7 +205,7 @@ struct Found<'a> {
     record: Option<&'a Record>,
     /// Whether it is one of ours.
     ours: bool,
-    /// Whether it may be one of ours although no override explains it.
+    /// Whether it may be one of ours, on a record of LaunchDarkly's that is not known here.
     doubtful: bool,
 }
 
@@ -211,14 +217,19 @@ impl<'a> Found<'a> {
             Copy::Missing | Copy::Damaged { .. } => None,
         };
         let overrides = || own.into_iter().chain([answer.sent]);
+        let on_the_answer = overlaid_again(answer);
         // What was kept here as replayed was set back by the very same write: what stands above that is LaunchDarkly's,
         // but for what a guard made before it heard of that.
         let is_above = |own: &Override, record: &Record| matches!(own.state, OverrideState::Replayed { version } if record.version() > version);
         let ours = record.is_some_and(|record| {
             let is_theirs = record.is_tombstone() || (!answer.overlaid && own.is_some_and(|own| is_above(own, record)));
-            !is_theirs && is_ours(record, overrides())
+            !is_theirs && is_ours(record, overrides().chain(&on_the_answer))
         });
-        Self { own, record, ours, doubtful: answer.overlaid && !ours }
+        // Once somebody says that it was sent, no guard makes anything of what LaunchDarkly has.
+        let is_replayed = |known: &Override| matches!(known.state, OverrideState::Replayed { .. });
+        let is_owed = own.is_some_and(|own| !is_replayed(own)) && !is_replayed(answer.sent);
+        let may_be = is_owed && record.is_some_and(|record| may_be_overlaid(record, answer.sent, answer.version));
+        Self { own, record, ours, doubtful: may_be || (answer.overlaid && !ours) }
     }
 
     /// LaunchDarkly's own record that shows that it has the override: the one here, or one seen elsewhere.
@@ -236,7 +247,7 @@ impl<'a> Found<'a> {
     }
 
     fn upstream(&self, merged: &Override) -> Record {
-        upstream_here(self.replaceable().filter(|_| !self.doubtful), self.own, merged)
+        upstream_here(self.replaceable().filter(|_| !self.ours && !self.doubtful), self.own, merged)
     }
 
     /// The override as it stays here, replayed.
@@ -261,6 +272,22 @@ impl<'a> Found<'a> {
     fn replaceable(&self) -> Option<&Record> {
         self.record.filter(|record| !record.is_tombstone())
     }
+}
+
+/// Whether `record` may be what a guard made of LaunchDarkly's answer `version`, or of something later, because no store had
+/// told it yet that `sent` was sent: the override changes nothing on it, and its version is higher.
+pub fn may_be_overlaid(record: &Record, sent: &Override, version: u64) -> bool {
+    record.version() > version
+        && !record.is_tombstone()
+        && patch::changes_nothing(record, &sent.instructions).unwrap_or(false)
+}
+
+/// What a guard makes of LaunchDarkly's answer, as long as no store tells it that the override was sent: the override as if
+/// it began there. Of the answer itself, where it was seen, and of what it must come to.
+fn overlaid_again(answer: &Answer<'_>) -> Vec<Override> {
+    let computed = answer.sent.answered(answer.version).ok();
+    let on = |upstream: Record| Override { upstream, state: OverrideState::InForce, ..answer.sent.clone() };
+    computed.into_iter().chain(answer.shown.filter(|shown| !shown.is_tombstone()).cloned()).map(on).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! LaunchDarkly's own relay behind the guard, on a real Redis, with SDKs on the relay. Runs where `LD_RELAY` names the
 //! relay's program; otherwise it says that it did not.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -26,8 +22,9 @@ use super::process::Plan;
 use super::scripted::Scripted;
 use super::wire::LONG;
 use super::wire::Wire;
+use crate::support::ld_relay;
+use crate::support::ld_relay::LdRelay;
 use crate::support::redis::RedisServer;
-use crate::support::redis::free_port;
 
 /// How soon a relay that starts during the outage is ready.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -39,7 +36,7 @@ const PUTS: usize = 10;
 /// The relay's program, if there is one.
 #[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
 fn program(test: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("LD_RELAY").map(|name| Path::new(&name).canonicalize().unwrap());
+    let named = ld_relay::program();
     if named.is_none() {
         eprintln!("NOT RUN: {test} needs LD_RELAY to name the relay's program");
     }
@@ -47,57 +44,38 @@ fn program(test: &str) -> Option<PathBuf> {
 }
 
 /// A relay that runs.
-struct Relay {
-    child: Child,
-    address: SocketAddr,
-    begun: Instant,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+struct Relay(LdRelay);
 
 impl Relay {
     fn start(program: &Path, guard: SocketAddr, redis: &str, sections: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let text = format!(
-            "[Main]\nport = {port}\nstreamUri = http://{guard}\nbaseUri = http://127.0.0.1:9\ninitTimeout = 10s\n\
-             [Events]\nsendEvents = false\n[Redis]\nurl = {redis}\nlocalTtl = 1s\n{sections}\n"
-        );
-        fs::write(folder.path().join("ld-relay.conf"), text).unwrap();
-        let output = fs::File::create(folder.path().join("output")).unwrap();
-        let begun = Instant::now();
-        let child = Command::new(program)
-            .args(["--config", "ld-relay.conf"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        Self { child, address: format!("127.0.0.1:{port}").parse().unwrap(), begun, folder }
+        Self(LdRelay::start(program, |port| {
+            format!(
+                "[Main]\nport = {port}\nstreamUri = http://{guard}\nbaseUri = http://127.0.0.1:9\ninitTimeout = 10s\n\
+                 [Events]\nsendEvents = false\n[Redis]\nurl = {redis}\nlocalTtl = 1s\n{sections}\n"
+            )
+        }))
     }
 
     fn output(&self) -> String {
-        fs::read_to_string(self.folder.path().join("output")).unwrap()
+        self.0.output()
+    }
+
+    /// How long ago it was started.
+    fn runs_for(&self) -> Duration {
+        self.0.begun.elapsed()
     }
 
     /// An SDK on the relay, as soon as it lets one in; its first event.
     fn sdk(&self, key: &str) -> (Wire, Value) {
         loop {
-            if std::net::TcpStream::connect(self.address).is_ok() {
-                let mut sdk = Wire::ask(self.address, "/all", key);
+            if std::net::TcpStream::connect(self.0.address()).is_ok() {
+                let mut sdk = Wire::ask(self.0.address(), "/all", key);
                 if sdk.status == 200 {
                     let put = data(&sdk.event());
                     return (sdk, put);
                 }
             }
-            assert!(self.begun.elapsed() < LONG, "no SDK is let in:\n{}", self.output());
+            assert!(self.runs_for() < LONG, "no SDK is let in:\n{}", self.output());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -188,7 +166,7 @@ fn a_real_relay_starts_during_the_outage() {
         let relay = Relay::start(&program, guard.address, &plan.redis_url(), &environment());
         let (_sdk, first) = relay.sdk(KEY);
         assert_eq!(first["data"]["flags"]["checkout"]["version"], 42);
-        assert!(relay.begun.elapsed() < READY_WITHIN, "{:?}\n{}", relay.begun.elapsed(), relay.output());
+        assert!(relay.runs_for() < READY_WITHIN, "{:?}\n{}", relay.runs_for(), relay.output());
     }
 }
 
@@ -210,7 +188,7 @@ fn a_real_relay_with_automatic_configuration_starts_during_the_outage() {
         let relay = Relay::start(&program, guard.address, &plan.redis_url(), &sections);
         let (_sdk, first) = relay.sdk(automatic::SDK_KEY);
         assert_eq!(first["data"]["flags"]["checkout"]["version"], 42);
-        assert!(relay.begun.elapsed() < READY_WITHIN, "{:?}\n{}", relay.begun.elapsed(), relay.output());
+        assert!(relay.runs_for() < READY_WITHIN, "{:?}\n{}", relay.runs_for(), relay.output());
     }
 }
 
@@ -268,6 +246,6 @@ fn a_real_relay_lives_through_the_worst() {
         assert_eq!((&record["version"], &record["on"]), (&42.into(), &true.into()), "{event}");
         assert!(begun.elapsed() < LONG);
     }
-    assert!(relay.child.try_wait().unwrap().is_none() && guard.is_running());
+    assert!(relay.0.is_running() && guard.is_running());
     assert!(!relay.output().contains("permanently"), "{}", relay.output());
 }

@@ -2,14 +2,12 @@
 //! of this very code, so what happens to an edit in the store is what happens to it behind a relay.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 use serde_json::json;
 
 use crate::launchdarkly::LaunchDarkly;
-use crate::launchdarkly::RETURN_WITHIN;
 use crate::launchdarkly::environment;
 use crate::parts::Part;
 use crate::parts::Sdk;
@@ -53,21 +51,13 @@ impl Scene {
     }
 
     fn stored(&self, flag: &str) -> Value {
-        serde_json::from_str(&self.stage.stored(flag)).unwrap()
+        self.stage.record(flag)
     }
 
     /// Waits until the store has the flag so.
     #[track_caller]
     fn wait_for_stored(&self, flag: &str, version: u64, on: bool) -> Duration {
-        let begun = Instant::now();
-        loop {
-            let stored = self.stored(flag);
-            if (&stored["version"], &stored["on"]) == (&json!(version), &json!(on)) {
-                return begun.elapsed();
-            }
-            assert!(begun.elapsed() < RETURN_WITHIN, "{flag} is not v{version}, on: {on}, but {stored}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.stage.wait_for_record(flag, version, on)
     }
 
     /// Waits until everything that LaunchDarkly sent so far has been taken: its events come in order.

@@ -43,13 +43,19 @@ pub fn environment() -> Environment {
 
 /// An account with these flags in shop/production.
 pub fn seed(flags: &[Flag]) -> Seed {
-    let records: serde_json::Map<String, Value> =
-        keyed(flags).into_iter().map(|(key, text)| (key, serde_json::from_str(&text).expect("a record"))).collect();
-    Seed::new().project("shop").environment("production").sdk_key(SDK_KEY).records(json!({ "flags": records })).token(
-        WRITER,
-        Role::Writer,
-        "anna",
-    )
+    let shop = Seed::new().project("shop").environment("production").sdk_key(SDK_KEY).records(records(flags));
+    shop.token(WRITER, Role::Writer, "anna")
+}
+
+/// The instruction that turns a flag on or off.
+pub fn turn(on: bool) -> Value {
+    json!({ "kind": if on { "turnFlagOn" } else { "turnFlagOff" } })
+}
+
+/// Flags as records by key.
+pub fn records(flags: &[Flag]) -> Value {
+    let records = keyed(flags).into_iter().map(|(key, text)| (key, serde_json::from_str(&text).expect("a record")));
+    json!({ "flags": records.collect::<serde_json::Map<String, Value>>() })
 }
 
 impl LaunchDarkly {
@@ -107,7 +113,12 @@ impl LaunchDarkly {
 
     /// Waits until somebody streams.
     pub fn wait_for_a_stream(&self, path: &str) {
-        let waiting = self.control().wait_for_streams(Some(path), Wanted::at_least(1), RETURN_WITHIN);
+        self.wait_for_streams(path, 1);
+    }
+
+    /// Waits until so many stream.
+    pub fn wait_for_streams(&self, path: &str, number: usize) {
+        let waiting = self.control().wait_for_streams(Some(path), Wanted::at_least(number), RETURN_WITHIN);
         self.runtime.block_on(waiting).expect("a stream");
     }
 
@@ -119,14 +130,19 @@ impl LaunchDarkly {
 
     /// A colleague changes a flag in the dashboard; its version there.
     pub fn colleague(&self, flag: &str, instruction: &Value) -> u64 {
+        self.colleague_in(&environment(), flag, instruction)
+    }
+
+    /// The same in another environment.
+    pub fn colleague_in(&self, environment: &Environment, flag: &str, instruction: &Value) -> u64 {
         let (flag, instructions) = (flag.parse().expect("a key"), std::slice::from_ref(instruction));
-        let changed = self.control().colleague_patches(&environment(), &flag, instructions, "carol", "a test");
+        let changed = self.control().colleague_patches(environment, &flag, instructions, "carol", "a test");
         changed.expect("the change is taken")
     }
 
     /// A colleague turns a flag on or off; its version there.
     pub fn colleague_turns(&self, flag: &str, on: bool) -> u64 {
-        self.colleague(flag, &json!({ "kind": if on { "turnFlagOn" } else { "turnFlagOff" } }))
+        self.colleague(flag, &turn(on))
     }
 
     /// The version of a flag there.

@@ -12,6 +12,7 @@ mod data_path;
 mod facts;
 mod file;
 mod generated;
+mod guard;
 mod launchdarkly;
 mod parts;
 mod reach;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         streaming::trials(),
         data_path::trials(),
         relay::trials(),
+        guard::trials(),
     ]
     .into_iter()
     .flatten()

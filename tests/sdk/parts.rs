@@ -7,6 +7,8 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 
+use crate::support::ld_relay;
+
 /// Something that a test cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -63,11 +65,6 @@ pub fn api_client() -> Option<Command> {
     Some(command)
 }
 
-/// The relay's program, if there is one.
-pub fn relay() -> Option<PathBuf> {
-    env::var_os("LD_RELAY").map(|name| PathBuf::from(&name).canonicalize().expect("LD_RELAY names a file"))
-}
-
 fn folder() -> Option<PathBuf> {
     env::var_os("RC_SDK").map(PathBuf::from)
 }
@@ -76,7 +73,7 @@ impl Part {
     fn is_there(self) -> bool {
         match self {
             Self::Sdk(sdk) => sdk.command().is_some(),
-            Self::Relay => relay().is_some(),
+            Self::Relay => ld_relay::program().is_some(),
         }
     }
 

@@ -2,9 +2,6 @@
 //! LaunchDarkly's SDKs: who sees an edit of the store, when, and how long it lasts.
 
 use std::fs;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -20,7 +17,6 @@ use crate::launchdarkly::LaunchDarkly;
 use crate::launchdarkly::RETURN_WITHIN;
 use crate::launchdarkly::SDK_KEY;
 use crate::launchdarkly::seed;
-use crate::parts;
 use crate::parts::Part;
 use crate::parts::Sdk;
 use crate::parts::trial;
@@ -28,7 +24,8 @@ use crate::reach::Done;
 use crate::reach::row;
 use crate::stage::Stage;
 use crate::stage::flags;
-use crate::support::redis::free_port;
+use crate::support::ld_relay;
+use crate::support::ld_relay::LdRelay;
 use crate::support::shop;
 use crate::watcher::Source;
 use crate::watcher::Watcher;
@@ -40,10 +37,10 @@ const CACHE: Duration = Duration::from_millis(1500);
 const NEVER: Duration = Duration::from_secs(5);
 
 /// The key of relays with automatic configuration.
-const RELAY_KEY: &str = "rel-12345678-90ab-cdef-1234-567890abcdef";
+pub const RELAY_KEY: &str = "rel-12345678-90ab-cdef-1234-567890abcdef";
 
 /// The client-side id of shop/production.
-const ID: &str = "5f3c8f1d2a4b6c7d8e9f0a1b";
+pub const ID: &str = "5f3c8f1d2a4b6c7d8e9f0a1b";
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(&str, fn()); 8] = [
@@ -60,11 +57,9 @@ pub fn trials() -> Vec<Trial> {
     tests.into_iter().map(|(name, test)| trial(name, &needs, test)).collect()
 }
 
-/// LaunchDarkly, a relay with its Redis, and an operator who knows both. What runs ends before its folder goes.
+/// LaunchDarkly, a relay with its Redis, and an operator who knows both.
 struct Scene {
-    relay: Option<Child>,
-    port: u16,
-    folder: tempfile::TempDir,
+    relay: LdRelay,
     launchdarkly: LaunchDarkly,
     stage: Stage,
 }
@@ -79,43 +74,33 @@ impl Scene {
 
     /// A relay with this at the end of its configuration, running.
     fn with(launchdarkly: LaunchDarkly, configuration: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let stage = Stage::empty();
-        let port = free_port();
         let url = launchdarkly.stream_url();
-        let text = format!(
-            "[Main]\nport = {port}\nstreamUri = \"{url}\"\nbaseUri = \"{url}\"\nclientSideBaseUri = \"{url}\"\n\
-             initTimeout = 2s\n\n[Events]\neventsUri = \"{url}\"\n\n[Redis]\nhost = 127.0.0.1\nport = {}\nlocalTtl = {}ms\n\n{configuration}",
-            stage.redis.port(),
-            CACHE.as_millis()
-        );
-        let file = folder.path().join("ld-relay.conf");
-        fs::write(&file, text).unwrap();
+        let program = ld_relay::program().expect("tests without their parts are not run");
+        let relay = LdRelay::start(&program, |port| {
+            format!(
+                "[Main]\nport = {port}\nstreamUri = \"{url}\"\nbaseUri = \"{url}\"\nclientSideBaseUri = \"{url}\"\n\
+                 initTimeout = 2s\n\n[Events]\neventsUri = \"{url}\"\n\n[Redis]\nhost = 127.0.0.1\nport = {}\nlocalTtl = {}ms\n\n{configuration}",
+                stage.redis.port(),
+                CACHE.as_millis()
+            )
+        });
         stage.knows(&launchdarkly);
-        stage.settings(&format!("RELAY_URLS=eu-1=http://127.0.0.1:{port}\nRC_RELAY_CONFIG={}\n", file.display()));
-        let mut scene = Self { relay: None, port, folder, launchdarkly, stage };
-        scene.start();
-        scene
+        let file = relay.configuration();
+        stage.settings(&format!("RELAY_URLS=eu-1={}\nRC_RELAY_CONFIG={}\n", relay.url(), file.display()));
+        Self { relay, launchdarkly, stage }
     }
 
     fn start(&mut self) {
-        let program = parts::relay().expect("tests without their parts are not run");
-        let output = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let mut command = Command::new(program);
-        command.args(["--config", "ld-relay.conf"]).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
-        self.relay = Some(command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap());
+        self.relay.start_again();
     }
 
     fn stop(&mut self) {
-        if let Some(mut relay) = self.relay.take() {
-            // Ended already, or about to be.
-            let _ = relay.kill();
-            let _ = relay.wait();
-        }
+        self.relay.stop();
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.relay.url()
     }
 
     /// The relay for an SDK.
@@ -144,7 +129,7 @@ impl Scene {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.relay.output()
     }
 
     /// Connects SDKs anew until one gets this value; how long after `since` that was, and the SDK.
@@ -186,12 +171,6 @@ impl Scene {
 
     fn stored(&self, prefix: &str, flag: &str) -> Value {
         serde_json::from_str(&self.stage.redis.run(&["HGET", &format!("{prefix}:features"), flag])).unwrap()
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

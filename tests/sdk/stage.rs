@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::Value;
+use serde_json::json;
 
 use crate::launchdarkly::LaunchDarkly;
+use crate::launchdarkly::RETURN_WITHIN;
 use crate::launchdarkly::WRITER;
 use crate::support::rc::Ran;
 use crate::support::rc::Rc;
@@ -73,6 +78,31 @@ impl Stage {
     #[track_caller]
     pub fn stored(&self, flag: &str) -> String {
         self.redis.run(&["HGET", &format!("{}:features", shop::PREFIX), flag])
+    }
+
+    /// The record that the store has of a flag.
+    #[track_caller]
+    pub fn record(&self, flag: &str) -> Value {
+        serde_json::from_str(&self.stored(flag)).expect("a record")
+    }
+
+    /// Waits until the store has this version of a flag, on or off; how long that took.
+    #[track_caller]
+    pub fn wait_for_record(&self, flag: &str, version: u64, on: bool) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let stored = self.record(flag);
+            if (&stored["version"], &stored["on"]) == (&json!(version), &json!(on)) {
+                return begun.elapsed();
+            }
+            assert!(
+                begun.elapsed() < RETURN_WITHIN,
+                "{flag} is not v{version}, on: {on}, but {stored}\n{}\n{}",
+                self.redis.run(&["HGETALL", &format!("{}:relaycommander:ended", shop::PREFIX)]),
+                self.redis.run(&["XRANGE", &format!("{}:relaycommander:log", shop::PREFIX), "-", "+"]),
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Puts bytes into the store, as anything but `rc` would.

@@ -70,6 +70,7 @@ fn after_every_kind_of_fault(sdk: Sdk) {
         [vec![FaultKind::Refuse], vec![FaultKind::Reset], vec![FaultKind::Close], vec![refusal, FaultKind::Close]];
     let mut on = true;
     for kinds in faults {
+        assert_eq!(watcher.lost_streams(), [""; 0], "before {kinds:?}");
         for kind in &kinds {
             launchdarkly.stream_fault(Fault::new(kind.clone()));
         }
@@ -78,6 +79,7 @@ fn after_every_kind_of_fault(sdk: Sdk) {
         launchdarkly.stream_returns();
         let served = watcher.wait_after_a_return("checkout", on);
         assert_eq!(served.variation, Some(u64::from(!on)), "{kinds:?}");
+        assert!(!watcher.lost_streams().is_empty(), "{} does not say that its stream was lost: {kinds:?}", watcher.sdk);
         // And the stream goes on.
         launchdarkly.colleague_turns("refunds", on);
         watcher.wait_after_a_return("refunds", on);

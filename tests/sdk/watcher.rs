@@ -8,6 +8,8 @@
 //! | `{"do": "evaluate", "flag", "context"}` | `{"value", "variation", "reason"}`, null as the default value |
 //! | `{"do": "wait", "flag", "context", "value", "milliseconds"}`: evaluates until it is that value | the same, with `late` if it never was |
 //! | `{"do": "all", "context"}` | `{"values"}`; null where the SDK cannot say |
+//! | `{"do": "watch", "flag", "context"}`: from now on every value of the flag is kept, as often as it changes | `{"watching"}` |
+//! | `{"do": "seen", "flag"}` | `{"seen"}`: those values in order, each `{"value", "at"}` with microseconds of the epoch |
 //! | `{"do": "logs"}` | `{"logs"}`: what the SDK wrote into its log since the last time |
 //! | `{"do": "close"}` | `{"closed"}` |
 //!
@@ -253,6 +255,46 @@ impl Watcher {
     pub fn all(&mut self) -> Option<Map<String, Value>> {
         let answer = self.ask(&json!({ "do": "all", "context": anna() }), Duration::ZERO);
         answer["values"].as_object().cloned()
+    }
+
+    /// From now on every value that the flag gives anna is kept.
+    #[track_caller]
+    pub fn watch(&mut self, flag: &str) {
+        self.ask(&json!({ "do": "watch", "flag": flag, "context": anna() }), Duration::ZERO);
+    }
+
+    /// The values that a watched flag had since then, in order, each with its time in microseconds of the epoch.
+    #[track_caller]
+    pub fn seen(&mut self, flag: &str) -> Vec<(Value, u64)> {
+        let answer = self.ask(&json!({ "do": "seen", "flag": flag }), Duration::ZERO);
+        let seen = answer["seen"].as_array().unwrap().iter();
+        seen.map(|change| (change["value"].clone(), change["at"].as_u64().unwrap())).collect()
+    }
+
+    /// Asserts that these are the values that a watched flag had, and no others in between.
+    #[track_caller]
+    pub fn has_seen(&mut self, flag: &str, values: &[Value]) {
+        let begun = Instant::now();
+        loop {
+            let seen: Vec<Value> = self.seen(flag).into_iter().map(|(value, _)| value).collect();
+            if seen == values {
+                return;
+            }
+            // What a store holds since a moment ago is seen at the next look.
+            if !values.starts_with(&seen) || begun.elapsed() > SOON {
+                let logs = self.logs();
+                panic!("{}: {flag} was {seen:?} and not {values:?}; its log: {logs:#?}", self.sdk);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How often its stream was lost since its log was last taken, in its own words.
+    #[track_caller]
+    pub fn lost_streams(&mut self) -> Vec<String> {
+        let is_loss =
+            |line: &String| ["will retry", "will restart", "Restarting"].iter().any(|word| line.contains(word));
+        self.logs().into_iter().filter(is_loss).collect()
     }
 
     /// What the SDK wrote into its log since the last time.

@@ -66,6 +66,26 @@ fn launchdarklys_own_record_settles_it() {
     assert_eq!((after, next.state), (None, OverrideState::Replayed { version: 43 }));
 }
 
+/// LaunchDarkly's patch came over the stream before any store said that the override was sent.
+#[test]
+fn what_a_guard_made_of_launchdarklys_answer_is_no_proof() {
+    let overlaid = flag(46, false, 1, 0);
+    let (after, next) = held(answered(&seen(Some(&overlaid), Some(&sent())), &sent(), 43, None));
+    assert_eq!(after.unwrap().text(), flag(43, false, 1, 0).text(), "LaunchDarkly's next patch is 44");
+    assert_eq!(next.state, OverrideState::Replayed { version: 43 });
+    // Seen by its own data path, the answer ends it, and stands here.
+    let shown = flag(43, false, 1, 0);
+    let found = answered(&seen(Some(&overlaid), Some(&sent())), &sent(), 43, Some(&shown));
+    assert_eq!(settled(found).unwrap().text(), shown.text());
+    // On something of LaunchDarkly's that is not known here: nothing is claimed, and nothing taken back.
+    let (after, next) = held(answered(&seen(Some(&flag(47, false, 1, 2)), Some(&sent())), &sent(), 43, None));
+    assert_eq!((after, next.state, next.upstream.version()), (None, OverrideState::Replayed { version: 43 }, 42));
+    // Once it says so, no guard makes anything of it any more, and the record is LaunchDarkly's.
+    let replayed = Override { state: OverrideState::Replayed { version: 43 }, ..sent() };
+    let found = answered(&seen(Some(&flag(47, false, 1, 2)), Some(&replayed)), &replayed, 43, None);
+    assert_eq!(settled(found), None);
+}
+
 #[test]
 fn what_launchdarkly_shows_elsewhere_takes_the_place_of_ours() {
     let shown = flag(43, false, 1, 2);
@@ -234,7 +254,11 @@ proptest! {
         }
         let left = after.unwrap_or(stands);
         let again = answered(&seen(Some(&left), next.as_ref()), &sent, version, shown.as_ref());
+        // A guard may have made it while nobody had said yet that the override was sent; after that it is proof.
+        let doubted = left.version() > version
+            && patch::changes_nothing(&left, &sent.instructions).unwrap();
         match next {
+            Some(_) if doubted => prop_assert!(matches!(again, Settling::HeldAlready | Settling::Settled(_))),
             Some(_) => prop_assert_eq!(again, Settling::HeldAlready),
             // Without its override a record can still look like ours, by value; then it is taken for settled again.
             None => prop_assert!(matches!(again, Settling::NothingThere | Settling::Settled(_))),

@@ -1,8 +1,8 @@
 //! LaunchDarkly's own data path, as far as it can be seen: as relays show it, and as LaunchDarkly tells it to SDKs that poll
 //! (`delivered`). Connections to the relays' streams, opened before anything is sent, see the broadcast that follows. What a
 //! relay had before proves nothing, since it reads the very record that we put into its store; only what comes as a
-//! broadcast afterwards counts. A relay that may be on a guard's stream broadcasts what the guard makes of LaunchDarkly's
-//! record, and proves nothing.
+//! broadcast afterwards counts. A relay on a guard's stream broadcasts what the guard makes of LaunchDarkly's
+//! record, and proves nothing: none before a target that a guard holds is listened to.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use futures_util::future::Either;
 use futures_util::future::select;
 use tokio::time::Instant;
 
+use crate::change::override_::Override;
+use crate::change::settle;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
 use crate::commands::overview::EnvironmentView;
@@ -69,12 +71,8 @@ impl Evidence {
                 &surroundings.configurations,
                 key.as_ref(),
             );
-            let own = chosen.iter().zip(before).flat_map(|(chosen, before)| {
-                let links = guards.links(&chosen.target, &before);
-                let own = before.into_iter().zip(links).filter(|(_, link)| !link.may_be_on());
-                own.map(|(before, _)| before)
-            });
-            for before in own.take(WATCHES_MAX.saturating_sub(watches.len())) {
+            let own = chosen.iter().zip(before).filter(|(chosen, _)| !guards.hold(&chosen.target));
+            for before in own.flat_map(|(_, before)| before).take(WATCHES_MAX.saturating_sub(watches.len())) {
                 if let Some(key) = &before.key {
                     let watch = Watch::open(client, &before.relay.address, key, before.filter.as_deref(), &flags);
                     watches.push((environment.clone(), watch));
@@ -93,9 +91,11 @@ impl Evidence {
 
     /// LaunchDarkly's own record of `version` or a later one, if a relay has broadcast it since, or LaunchDarkly has told it
     /// to us as to an SDK.
-    pub fn shown(&self, subject: &Subject, version: u64) -> Option<Record> {
+    pub fn shown(&self, subject: &Subject, override_: &Override, version: u64) -> Option<Record> {
         let delivered = self.delivered.shown(subject, version);
-        self.broadcast(subject, version).into_iter().chain(delivered).max_by_key(Record::version)
+        // A guard that was begun a moment ago may not be known yet.
+        let is_certain = |shown: &Record| !settle::may_be_overlaid(shown, override_, version);
+        self.broadcast(subject, version).filter(is_certain).into_iter().chain(delivered).max_by_key(Record::version)
     }
 
     fn broadcast(&self, subject: &Subject, version: u64) -> Option<Record> {
@@ -110,7 +110,7 @@ impl Evidence {
 
     /// Waits until LaunchDarkly's data path shows all of these; at most for a moment.
     pub async fn wait(&self, wanted: &[Wanted<'_>]) {
-        let is_shown = |one: &Wanted<'_>| self.shown(one.subject, one.version).is_some();
+        let is_shown = |one: &Wanted<'_>| self.shown(one.subject, one.override_, one.version).is_some();
         let relays = pin!(self.wait_for_broadcasts(wanted));
         let asked = pin!(self.delivered.ask(wanted, true, is_shown));
         match select(relays, asked).await {
@@ -122,7 +122,7 @@ impl Evidence {
 
     /// Asks LaunchDarkly once whether its data path shows these, which were sent some time ago.
     pub async fn ask(&self, wanted: &[Wanted<'_>]) {
-        self.delivered.ask(wanted, false, |one| self.shown(one.subject, one.version).is_some()).await;
+        self.delivered.ask(wanted, false, |one| self.shown(one.subject, one.override_, one.version).is_some()).await;
     }
 
     /// Why LaunchDarkly could not be asked for evidence.

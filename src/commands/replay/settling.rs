@@ -51,7 +51,8 @@ fn word(outcome: &Outcome, matter: &Matter, evidence: &Evidence) -> Option<Word>
         | Outcome::Already { version }
         | Outcome::Had { version, .. }
         | Outcome::Before { version } => {
-            Some(Word::Has { version: *version, shown: evidence.shown(&matter.subject, *version) })
+            let shown = evidence.shown(&matter.subject, &matter.override_, *version);
+            Some(Word::Has { version: *version, shown })
         }
         Outcome::Nothing => Some(Word::Over(Ending::Settled)),
         Outcome::Abandoned { .. } => Some(Word::Over(Ending::Abandoned)),
@@ -188,7 +189,7 @@ pub async fn settle_shown(
     let (mut matters, mut words, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for (place, one) in done.iter().enumerate() {
         let Some(Wanted { version, .. }) = held(one) else { continue };
-        let Some(shown) = evidence.shown(&one.subject, version) else { continue };
+        let Some(shown) = evidence.shown(&one.subject, &one.override_, version) else { continue };
         let targets: Vec<_> =
             one.stores.iter().filter(|(_, came)| **came == Came::Held).map(|(target, _)| target).collect();
         matters.push(stores::seen_now(ground.stores, one, &targets).await);

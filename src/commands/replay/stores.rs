@@ -285,11 +285,14 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>, guards: &Guards) -> Option<Record> {
     let Word::Has { version, shown } = &telling.word else { return None };
+    let is_owed = !matches!(telling.sent.state, OverrideState::Replayed { .. });
     // Where a guard holds, it may be what the guard makes of LaunchDarkly's.
     let theirs = telling.matter.seen.iter().filter(|(target, _)| !guards.hold(target)).filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.
         let record = seen.copy.readable().filter(|_| seen.own_keys)?;
-        (!is_ours(record, seen.own().into_iter().chain([telling.sent]))).then(|| record.clone())
+        let theirs = !is_ours(record, seen.own().into_iter().chain([telling.sent]));
+        let doubtful = is_owed && settle::may_be_overlaid(record, telling.sent, *version);
+        (theirs && !doubtful).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));

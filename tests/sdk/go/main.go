@@ -82,6 +82,10 @@ func carryOut(sdk **client, asked request) (any, error) {
 		return (*sdk).wait(asked)
 	case "all":
 		return (*sdk).all(asked.Context)
+	case "watch":
+		return (*sdk).watch(asked.Flag, asked.Context)
+	case "seen":
+		return (*sdk).seen(asked.Flag)
 	case "logs":
 		return map[string][]string{"logs": (*sdk).log.taken()}, nil
 	case "close":

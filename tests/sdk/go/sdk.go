@@ -41,7 +41,8 @@ type options struct {
 
 type client struct {
 	*ld.LDClient
-	log *kept
+	log     *kept
+	watches watches
 }
 
 // What the SDK writes into its log.
@@ -99,7 +100,7 @@ func open(options options, wait time.Duration) (*client, error) {
 	if sdk == nil || (err != nil && !errors.Is(err, ld.ErrInitializationTimeout) && !errors.Is(err, ld.ErrInitializationFailed)) {
 		return nil, fmt.Errorf("the SDK could not be made: %w", err)
 	}
-	return &client{sdk, lines}, nil
+	return &client{LDClient: sdk, log: lines}, nil
 }
 
 // What a flag gives a context.

@@ -18,8 +18,17 @@ const RECONNECT = 0.1;
 // The most lines of the SDK's own log that are kept.
 const LOG_LINES_MAX = 1000;
 
+// The pause between two looks at what is watched, in milliseconds, besides those when the SDK says that it may have changed:
+// a store may change without a word of the SDK.
+const WATCH_PAUSE = 5;
+
+// The most changes of a watched flag that are kept.
+const CHANGES_MAX = 10000;
+
 let client;
 let logs = [];
+// By flag: every value that it had since it is watched, and when.
+const watched = new Map();
 
 function note(line) {
   if (logs.length < LOG_LINES_MAX) logs.push(line);
@@ -72,6 +81,26 @@ async function all({ context }) {
   return { values: state.valid ? state.allValues() : null };
 }
 
+// Looks at the flag each time the SDK says that it may have changed, and every few milliseconds besides, until the end.
+async function watch({ flag, context }) {
+  const seen = [];
+  const look = async () => {
+    const { value } = await client.variationDetail(flag, context, null);
+    if (seen.length > 0 && isDeepStrictEqual(seen.at(-1).value, value)) return;
+    if (seen.length < CHANGES_MAX) seen.push({ value, at: Math.round((performance.timeOrigin + performance.now()) * 1000) });
+  };
+  await look();
+  watched.set(flag, seen);
+  client.on(`update:${flag}`, look);
+  setInterval(look, WATCH_PAUSE).unref();
+  return { watching: true };
+}
+
+function seen({ flag }) {
+  if (!watched.has(flag)) throw new Error(`${flag} is not watched`);
+  return { seen: watched.get(flag) };
+}
+
 async function carryOut(asked) {
   if (asked.do === 'open') return open(asked);
   if (!client) throw new Error(`${asked.do} before open`);
@@ -79,6 +108,8 @@ async function carryOut(asked) {
     case 'evaluate': return evaluate(asked);
     case 'wait': return wait(asked);
     case 'all': return all(asked);
+    case 'watch': return watch(asked);
+    case 'seen': return seen(asked);
     case 'logs': return { logs: logs.splice(0) };
     case 'close':
       client.close();

@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 import sys
+import threading
 import time
 from importlib.metadata import version
 
@@ -22,6 +23,14 @@ RECONNECT = 0.1
 
 # The most lines of the SDK's own log that are kept.
 LOG_LINES_MAX = 1000
+
+
+# The pause between two looks at what is watched, in seconds, besides those when the SDK says that it may have changed: a
+# store may change without a word of the SDK.
+WATCH_PAUSE = 0.005
+
+# The most changes of a watched flag that are kept.
+CHANGES_MAX = 10000
 
 
 class Kept(logging.Handler):
@@ -45,6 +54,8 @@ class Watcher:
 
     def __init__(self):
         self.client = None
+        # By flag: every value that it had since it is watched, and when.
+        self.watched = {}
         self.log = Kept()
         logging.getLogger("ldclient.util").addHandler(self.log)
         logging.getLogger("ldclient.util").setLevel(logging.INFO)
@@ -89,6 +100,32 @@ class Watcher:
         state = self.client.all_flags_state(Context.from_dict(asked["context"]))
         return {"values": state.to_values_map() if state.valid else None}
 
+    def watch(self, asked):
+        """Looks at the flag each time the SDK says that it may have changed, and every few milliseconds besides."""
+        seen = self.watched[asked["flag"]] = []
+        one_at_a_time = threading.Lock()
+
+        def look():
+            with one_at_a_time:
+                value = self.evaluate(asked)["value"]
+                if not seen or json.dumps(seen[-1]["value"], sort_keys=True) != json.dumps(value, sort_keys=True):
+                    if len(seen) < CHANGES_MAX:
+                        seen.append({"value": value, "at": time.time_ns() // 1000})
+
+        def look_again():
+            while True:
+                time.sleep(WATCH_PAUSE)
+                look()
+
+        look()
+        self.client.flag_tracker.add_listener(lambda changed: look() if changed.key == asked["flag"] else None)
+        threading.Thread(target=look_again, daemon=True).start()
+        return {"watching": True}
+
+    def seen(self, asked):
+        """Every value that the flag had since it is watched, in order."""
+        return {"seen": self.watched[asked["flag"]]}
+
     def logs(self, _asked):
         return {"logs": self.log.taken()}
 
@@ -98,7 +135,7 @@ class Watcher:
         return {"closed": True}
 
     def carry_out(self, asked):
-        if asked["do"] not in ("open", "evaluate", "wait", "all", "logs", "close"):
+        if asked["do"] not in ("open", "evaluate", "wait", "all", "watch", "seen", "logs", "close"):
             raise ValueError(f"{asked['do']!r} is nothing that a watcher does")
         if asked["do"] != "open" and self.client is None:
             raise ValueError(f"{asked['do']} before open")
