@@ -43,17 +43,16 @@ fn started(words: &[String], variables: &BTreeMap<String, String>, folder: &Path
         let at = words.iter().position(|word| word == name).unwrap();
         words[at + 1] = value.to_owned();
     }
-    // Of two the program takes none.
     if !words.iter().any(|word| word == "--log") {
         words.extend(["--log".to_owned(), "json".to_owned()]);
     }
     fs::create_dir_all(folder.join("state")).unwrap();
     let mut rc = Rc::new().args(words);
-    // Nobody is asked here.
-    rc = rc.env("LD_STREAM_URL", "http://127.0.0.1:1");
     for (name, value) in variables {
-        rc = rc.env(name, value);
+        // Nobody is asked here: a store of this name may be somebody's.
+        rc = rc.env(name, if name == "REDIS_HOSTS" { "127.0.0.1:1" } else { value });
     }
+    rc = rc.env("LD_STREAM_URL", "http://127.0.0.1:1");
     let mut child = rc.command(folder).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = String::new();
     let mut begun = None;
@@ -101,7 +100,8 @@ fn the_unit_starts_a_guard() {
     let relay = format!("[Environment \"shop production\"]\nsdkKey = {KEY}\nprefix = ld:shop:production\n");
     fs::write(home.path().join("ld-relay.conf"), relay).unwrap();
     let line = setting("ExecStart");
-    let (credential, file) = setting("LoadCredential").split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (credential, file) =
+        setting("LoadCredential").split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert!(line.contains(&format!("--relay-config %d/{credential} ")) && file.starts_with('/'), "{line}");
     let line = line.replace("%d", home.path().to_str().unwrap()).replace("%S", home.path().to_str().unwrap());
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -206,7 +206,6 @@ fn the_manifests_start_guards() {
             assert!(is_ours(variable), "{name}: {variable} is no setting");
             variables.insert(variable.to_owned(), "guard-0".to_owned());
         }
-        // A host that is not there is no reason not to begin.
         let home = tempfile::tempdir().unwrap();
         assert_eq!(started(&words, &variables, home.path()), ["production"], "{name}");
 

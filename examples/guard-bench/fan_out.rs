@@ -17,7 +17,7 @@ use crate::upstream::Upstream;
 const RELAYS: usize = 200;
 
 /// Flags of a `put` of about 10 MB.
-const FLAGS: usize = 14_000;
+const FLAGS: usize = 15_600;
 
 /// Patches a second, and for how long.
 const PATCHES_A_SECOND: u32 = 1_000;

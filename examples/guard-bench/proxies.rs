@@ -46,7 +46,16 @@ impl Proxy {
     pub fn guard(rc: &Path, home: &Path, launchdarkly: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(rc);
-        command.args(["guard", "--listen", "127.0.0.1:0", "--log", "json", "--relay-config", "ld-relay.conf", "--state"]);
+        command.args([
+            "guard",
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "json",
+            "--relay-config",
+            "ld-relay.conf",
+            "--state",
+        ]);
         command.arg(folder.path().join("guard")).current_dir(home).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("USER", "bench").env("LD_STREAM_URL", launchdarkly);
@@ -57,7 +66,9 @@ impl Proxy {
             let Some(line) = lines.next() else { return Err(format!("the guard did not begin:\n{told}").into()) };
             let line = line?;
             match serde_json::from_str::<serde_json::Value>(&line) {
-                Ok(begun) if begun["what"] == "listens" => break begun["address"].as_str().unwrap_or_default().parse()?,
+                Ok(begun) if begun["what"] == "listens" => {
+                    break begun["address"].as_str().unwrap_or_default().parse()?;
+                }
                 _ => told.push_str(&format!("{line}\n")),
             }
         };
