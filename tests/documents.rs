@@ -26,7 +26,7 @@ fn papers() -> Vec<(String, String)> {
 fn paths(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
-    let folders = ["src/", "tests/", "docs/", "scripts/", "benches/", "fuzz/"];
+    let folders = ["src/", "tests/", "docs/", "scripts/", "benches/", "fuzz/", "deploy/", "examples/"];
     words.filter(|word| folders.iter().any(|folder| word.starts_with(folder))).map(str::to_owned).collect()
 }
 

@@ -60,6 +60,13 @@ pub(super) enum Again {
     By(Instant),
 }
 
+/// The changes that a log tells of, each with the flag that it is of.
+pub(super) fn changes_of(entries: &[LogEntry]) -> BTreeSet<(ChangeId, FlagKey)> {
+    let of =
+        |entry: &LogEntry| Some((entry.fields.get("change")?.parse().ok()?, entry.fields.get("flag")?.parse().ok()?));
+    entries.iter().filter_map(of).collect()
+}
+
 impl Ledger {
     pub(super) fn new(environment: Option<Environment>, targets: impl IntoIterator<Item = Target>) -> Self {
         let targets = targets.into_iter().map(|target| (target, TargetState::NotAsked)).collect();

@@ -16,6 +16,7 @@ use crate::change::target::Target;
 use crate::flag::key::FlagKey;
 use crate::guard::alarm::AlarmKind;
 use crate::guard::overrides::environment::Shared;
+use crate::guard::overrides::ledger::changes_of;
 use crate::guard::overrides::log_follower;
 use crate::guard::overrides::log_follower::Heard;
 use crate::guard::overrides::upkeep::Due;
@@ -42,6 +43,14 @@ const ROUNDS_MAX: usize = 3;
 
 /// How often what was found makes for another write at once.
 const WRITES_IN_A_ROW_MAX: usize = 3;
+
+/// What is looked at because something was written: some flags, and the changes of which the log told, whose marks are
+/// asked for along with them. So one question is enough, mostly.
+#[derive(Debug, Clone, Default)]
+struct Named {
+    flags: BTreeSet<FlagKey>,
+    marks: BTreeSet<(ChangeId, FlagKey)>,
+}
 
 pub(super) struct Watcher {
     shared: Arc<Shared>,
@@ -76,7 +85,8 @@ impl Watcher {
                         if news.broken {
                             next = Instant::now();
                         }
-                        if !flags.is_empty() && self.look(Some(flags)).await.is_err() {
+                        let named = Named { flags, marks: changes_of(&news.entries) };
+                        if !named.flags.is_empty() && self.look(Some(named)).await.is_err() {
                             next = Instant::now() + ASK_AGAIN;
                         }
                     }
@@ -101,10 +111,10 @@ impl Watcher {
     }
 
     /// Looks at some flags, or at all that are of interest; and writes what is due there.
-    async fn look(&self, flags: Option<BTreeSet<FlagKey>>) -> Result<(), StoreError> {
-        let mut flags = flags;
+    async fn look(&self, named: Option<Named>) -> Result<(), StoreError> {
+        let mut named = named;
         for _ in 0..WRITES_IN_A_ROW_MAX {
-            if let Err(error) = self.look_once(flags.clone()).await {
+            if let Err(error) = self.look_once(named.clone()).await {
                 self.silent(&error);
                 return Err(error);
             }
@@ -112,16 +122,15 @@ impl Watcher {
             if written.is_empty() {
                 break;
             }
-            flags = Some(written);
+            named = Some(Named { flags: written, marks: BTreeSet::new() });
         }
         Ok(())
     }
 
-    async fn look_once(&self, named: Option<BTreeSet<FlagKey>>) -> Result<(), StoreError> {
+    async fn look_once(&self, named: Option<Named>) -> Result<(), StoreError> {
         let all = named.is_none();
-        let mut flags = named.unwrap_or_default();
+        let Named { mut flags, mut marks } = named.unwrap_or_default();
         let mut begun = Instant::now();
-        let mut marks: BTreeSet<(ChangeId, FlagKey)> = BTreeSet::new();
         let mut moment = Moment::default();
         for round in 0..ROUNDS_MAX {
             let asked: Vec<FlagKey> = {

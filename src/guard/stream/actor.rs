@@ -30,7 +30,7 @@ use crate::guard::stream::side::Side;
 use crate::guard::stream::upstream::Heard;
 use crate::guard::stream::view::FeedView;
 
-/// Pieces of LaunchDarkly's stream that wait to be dealt with.
+/// Pieces of LaunchDarkly's stream that wait to be dealt with; all that wait are dealt with at once.
 const HEARD_MAX: usize = 64;
 
 /// How often is looked after what depends on time alone.
@@ -57,6 +57,8 @@ pub(super) struct Actor {
     pub(super) side: Side,
     messages: mpsc::Receiver<Message>,
     heard: mpsc::Receiver<Heard>,
+    /// What all relays get of what was heard, before anything else is sent to them.
+    passing: Vec<Bytes>,
     again: Again,
     words: Option<mpsc::Receiver<StoresWord>>,
     pub(super) whole: Option<oneshot::Receiver<Reading>>,
@@ -77,7 +79,8 @@ pub(super) struct Actor {
 
 enum Woken {
     Message(Option<Message>),
-    Heard(Option<Heard>),
+    /// All that had come; nothing if LaunchDarkly is not followed any more.
+    Heard(Vec<Heard>),
     Word(Option<StoresWord>),
     Whole(Option<Reading>),
     Tick,
@@ -105,6 +108,7 @@ impl Actor {
             side: Side::asked(instant, at),
             messages,
             heard,
+            passing: Vec::new(),
             again,
             words: None,
             whole: None,
@@ -140,8 +144,11 @@ impl Actor {
                 }
                 Woken::Message(Some(Message::Learnt)) => self.settle_place().await,
                 Woken::Message(Some(Message::Attach(attach))) => self.asking.push(attach),
-                Woken::Heard(Some(heard)) => self.hear(heard),
-                Woken::Heard(None) => return,
+                Woken::Heard(heard) if heard.is_empty() => return,
+                Woken::Heard(heard) => {
+                    heard.into_iter().for_each(|heard| self.hear(heard));
+                    self.pass_on(Instant::now());
+                }
                 Woken::Word(Some(word)) => self.word(word),
                 // Whoever follows the stores has ended; the overrides that are known hold on, and it is begun anew.
                 Woken::Word(None) => (self.words, self.follow_at) = (None, Some(Instant::now() + FOLLOW_AGAIN_AFTER)),
@@ -165,9 +172,10 @@ impl Actor {
         let somebody_waits = !self.asking.is_empty() || self.relays.waiting(Instant::now()).is_some();
         let tick = self.ticked + if somebody_waits { QUICK_TICK } else { TICK };
         let wake = self.content.next_due().map_or(tick, |due| due.min(tick));
+        let mut heard = Vec::new();
         tokio::select! {
             message = self.messages.recv() => Woken::Message(message),
-            heard = self.heard.recv() => Woken::Heard(heard),
+            _ = self.heard.recv_many(&mut heard, HEARD_MAX) => Woken::Heard(heard),
             word = from(&mut self.words) => Woken::Word(word),
             served = read(&mut self.whole) => Woken::Whole(served),
             () = tokio::time::sleep_until(wake.into()) => Woken::Tick,
@@ -183,10 +191,12 @@ impl Actor {
                 self.show();
             }
             Heard::Piece(Piece::Comment(comment)) => {
+                self.pass_on(instant);
                 self.relays.comment(&comment, instant);
             }
             Heard::Piece(Piece::Event(event)) => self.event(&event),
             Heard::Gone(gone) => {
+                self.pass_on(instant);
                 if gone.refused {
                     let told = format!(
                         "LaunchDarkly does not know the key of {} ({}). Relays on it go on with what they have",
@@ -203,7 +213,7 @@ impl Actor {
     }
 
     fn event(&mut self, event: &Event) {
-        let (instant, at) = now();
+        let at = now().1;
         self.events += 1;
         let taken = match self.content.event(event, at) {
             Ok(taken) => taken,
@@ -235,7 +245,13 @@ impl Actor {
         if taken.reconnect {
             self.again.notify_one();
         }
-        self.relays.send(&taken.send, instant);
+        self.passing.extend(taken.send);
+    }
+
+    /// Sends what was heard: each relay is woken once for all of it.
+    fn pass_on(&mut self, now: Instant) {
+        let passing = std::mem::take(&mut self.passing);
+        self.relays.send(&passing, now);
     }
 
     fn word(&mut self, word: StoresWord) {

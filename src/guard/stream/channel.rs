@@ -274,29 +274,34 @@ impl Channel {
     /// What is needed so that all hold what they should of everything.
     fn differences(&mut self) -> Vec<Bytes> {
         let (Some(holding), Some(last)) = (&self.holding, &self.last) else { return Vec::new() };
-        let mut names: indexmap::IndexSet<Name> = holding.names().cloned().collect();
-        names.extend(last.items().map(|(name, _)| name.clone()));
-        names.extend(self.instead.keys().cloned());
-        self.send(names)
+        let of_last = last.items().map(|(name, item)| (name, self.instead.get(name).unwrap_or(item)));
+        // What LaunchDarkly does not have, or not any more.
+        let is_more = |name: &&Name| matches!(last.item(name), Item::Absent);
+        let more = holding.names().chain(self.instead.keys()).filter(is_more);
+        let more: indexmap::IndexSet<&Name> = more.collect();
+        let more = more.into_iter().map(|name| (name, self.instead.get(name).unwrap_or(&Item::Absent)));
+        match needed(holding, of_last.chain(more)) {
+            Some(single) => self.send_single(single),
+            None => self.everything(None),
+        }
     }
 
     fn send(&mut self, names: impl IntoIterator<Item = Name>) -> Vec<Bytes> {
-        if self.last.is_none() {
-            return Vec::new();
+        let (Some(holding), Some(_)) = (&self.holding, &self.last) else { return Vec::new() };
+        let should: Vec<(Name, Item)> = names
+            .into_iter()
+            .map(|name| {
+                let should = self.should(&name);
+                (name, should)
+            })
+            .collect();
+        match needed(holding, should.iter().map(|(name, should)| (name, should))) {
+            Some(single) => self.send_single(single),
+            None => self.everything(None),
         }
-        let Some(holding) = &self.holding else { return Vec::new() };
-        let mut single = Vec::new();
-        for name in names {
-            let should = self.should(&name);
-            match holding.sending(&name, &should) {
-                Sending::Nothing => {}
-                Sending::One => single.push((name, should)),
-                Sending::Everything => return self.everything(None),
-            }
-            if single.len() > SINGLE_MAX {
-                return self.everything(None);
-            }
-        }
+    }
+
+    fn send_single(&mut self, single: Vec<(Name, Item)>) -> Vec<Bytes> {
         let Some(holding) = &mut self.holding else { return Vec::new() };
         let event = |(name, should): (Name, Item)| {
             let event = to_event(&name, &should)?;
@@ -314,6 +319,22 @@ impl Channel {
         self.put = Some(put.clone());
         vec![put]
     }
+}
+
+/// The items that have to be sent so that all hold what they should; `None` where a `put` is needed.
+fn needed<'i>(holding: &Holding, should: impl Iterator<Item = (&'i Name, &'i Item)>) -> Option<Vec<(Name, Item)>> {
+    let mut single = Vec::new();
+    for (name, should) in should {
+        match holding.sending(name, should) {
+            Sending::Nothing => {}
+            Sending::One => single.push((name.clone(), should.clone())),
+            Sending::Everything => return None,
+        }
+        if single.len() > SINGLE_MAX {
+            return None;
+        }
+    }
+    Some(single)
 }
 
 fn name_of(flag: &FlagKey) -> Name {

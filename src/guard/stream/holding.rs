@@ -54,18 +54,24 @@ impl Holding {
         Self { put, instead, since: IndexMap::new() }
     }
 
-    /// What has to be sent so that all hold this.
+    /// What has to be sent so that all hold this. Versions are read only where it depends on them: of a large environment
+    /// nearly everything is held to the byte.
     pub fn sending(&self, name: &Name, should: &Item) -> Sending {
-        let may = self.may(name);
-        let is_it = may.content.as_ref().is_some_and(|held| held.same(should, name.0));
-        match (is_it, should.version() > may.highest) {
-            (true, _) if !may.lower => Sending::Nothing,
-            // Those who hold something lower take it, and those who hold it already drop it. Nothing can be sent that says
-            // that there is no such item.
-            (true, _) if !matches!(should, Item::Absent) => Sending::One,
-            (_, true) => Sending::One,
-            _ => Sending::Everything,
+        let (content, lower) = match self.since.get(name) {
+            Some(may) => (may.content.as_ref(), may.lower),
+            None => (Some(self.of_put(name)), false),
+        };
+        let is_it = content.is_some_and(|held| held.same(should, name.0));
+        if is_it && !lower {
+            return Sending::Nothing;
         }
+        // Those who hold something lower take it, and those who hold it already drop it. Nothing can be sent that says that
+        // there is no such item.
+        if is_it && !matches!(should, Item::Absent) {
+            return Sending::One;
+        }
+        let highest = self.since.get(name).map_or_else(|| self.of_put(name).version(), |may| may.highest);
+        if should.version() > highest { Sending::One } else { Sending::Everything }
     }
 
     /// All were sent the item, when [`Holding::sending`] said that that is enough.
@@ -99,12 +105,9 @@ impl Holding {
         self.since.insert(name.clone(), may);
     }
 
-    /// The items that the last `put` had, and those that were held since.
+    /// The items that the last `put` had, and those that were held since. Some may come twice.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
-        let of_put = self.put.items().map(|(name, _)| name);
-        let more =
-            self.instead.keys().chain(self.since.keys()).filter(|name| matches!(self.put.item(name), Item::Absent));
-        of_put.chain(more)
+        self.put.items().map(|(name, _)| name).chain(self.instead.keys()).chain(self.since.keys())
     }
 
     /// The items that were sent or seen since the last `put`.
@@ -112,12 +115,16 @@ impl Holding {
         self.since.len()
     }
 
+    /// What the last `put` had of an item. It has no deletions in it: who takes it knows nothing of the item.
+    fn of_put(&self, name: &Name) -> &Item {
+        let put = self.instead.get(name).unwrap_or_else(|| self.put.item(name));
+        if put.text().is_some() { put } else { &Item::Absent }
+    }
+
     fn may(&self, name: &Name) -> May {
         self.since.get(name).cloned().unwrap_or_else(|| {
-            let put = self.instead.get(name).unwrap_or_else(|| self.put.item(name));
-            // A `put` has no deletions in it: who takes it knows nothing of the item.
-            let held = if put.text().is_some() { put.clone() } else { Item::Absent };
-            May { highest: held.version(), content: Some(held), lower: false }
+            let held = self.of_put(name);
+            May { highest: held.version(), content: Some(held.clone()), lower: false }
         })
     }
 }

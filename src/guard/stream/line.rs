@@ -61,6 +61,27 @@ struct Queue {
     moved: Instant,
 }
 
+impl Queue {
+    fn push(&mut self, event: Bytes, now: Instant) -> Result<(), LineError> {
+        if self.gone {
+            return Err(LineError::Gone);
+        }
+        if self.events.is_empty() {
+            self.moved = now;
+        } else if now.saturating_duration_since(self.moved) > STALL_MAX {
+            return Err(LineError::Stalled);
+        }
+        self.largest = self.largest.max(event.len());
+        let waiting = self.bytes + event.len();
+        if waiting > WAITING_MAX + self.largest.saturating_mul(2) || self.events.len() >= EVENTS_MAX {
+            return Err(LineError::TooMuch { waiting });
+        }
+        self.bytes = waiting;
+        self.events.push_back(event);
+        Ok(())
+    }
+}
+
 /// The side of the line that is pushed into. Dropped, it ends the body when that is empty.
 #[derive(Debug)]
 pub struct Line(Arc<Shared>);
@@ -103,26 +124,23 @@ impl Line {
     /// # Errors
     /// [`LineError`]: the line is of no more use, and should be cut.
     pub fn push(&self, event: Bytes, now: Instant) -> Result<(), LineError> {
+        self.push_all(&[event], now)
+    }
+
+    /// Pushes events, and wakes the connection once for all of them.
+    ///
+    /// # Errors
+    /// As [`Line::push`]; what came before the one that was too much is pushed.
+    pub fn push_all(&self, events: &[Bytes], now: Instant) -> Result<(), LineError> {
         let mut queue = self.0.held();
-        if queue.gone {
-            return Err(LineError::Gone);
-        }
-        if queue.events.is_empty() {
-            queue.moved = now;
-        } else if now.saturating_duration_since(queue.moved) > STALL_MAX {
-            return Err(LineError::Stalled);
-        }
-        queue.largest = queue.largest.max(event.len());
-        let waiting = queue.bytes + event.len();
-        if waiting > WAITING_MAX + queue.largest.saturating_mul(2) || queue.events.len() >= EVENTS_MAX {
-            return Err(LineError::TooMuch { waiting });
-        }
-        queue.bytes = waiting;
-        queue.events.push_back(event);
-        if let Some(waker) = queue.waker.take() {
+        let pushed = events.iter().try_for_each(|event| queue.push(event.clone(), now));
+        let waker = if queue.events.is_empty() { None } else { queue.waker.take() };
+        drop(queue);
+        // Not while the queue is held: who is woken wants it at once.
+        if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(())
+        pushed
     }
 
     /// Whether the connection is still there.

@@ -81,23 +81,23 @@ impl Relays {
     pub fn give_first(&mut self, first: &Bytes, now: Instant, is_right: impl Fn(IpAddr, Duration) -> bool) {
         self.each(now, |seat| {
             if seat.fed || !is_right(seat.relay.address, now.saturating_duration_since(seat.since)) {
-                return None;
+                return &[];
             }
             seat.fed = true;
-            Some(first.clone())
+            std::slice::from_ref(first)
         });
     }
 
     /// Sends events to all who have their first.
     pub fn send(&mut self, events: &[Bytes], now: Instant) {
-        for event in events {
-            self.each(now, |seat| seat.fed.then(|| event.clone()));
+        if !events.is_empty() {
+            self.each(now, |seat| if seat.fed { events } else { &[] });
         }
     }
 
     /// Passes a comment on, to all.
     pub fn comment(&mut self, comment: &Bytes, now: Instant) {
-        self.each(now, |_| Some(comment.clone()));
+        self.each(now, |_| std::slice::from_ref(comment));
     }
 
     /// What is to be done from time to time: comments for those who have heard nothing for long; those who are gone go, and
@@ -107,7 +107,8 @@ impl Relays {
             .retain(|seat| seat.line.is_open() && (seat.fed || now.saturating_duration_since(seat.since) < HELD_MAX));
         let heartbeat = Bytes::from_static(HEARTBEAT);
         self.each(now, |seat| {
-            (now.saturating_duration_since(seat.heard) >= HEARTBEAT_AFTER).then(|| heartbeat.clone())
+            let is_due = now.saturating_duration_since(seat.heard) >= HEARTBEAT_AFTER;
+            if is_due { std::slice::from_ref(&heartbeat) } else { &[] }
         });
     }
 
@@ -136,15 +137,17 @@ impl Relays {
         std::mem::take(&mut self.cut_off)
     }
 
-    fn each(&mut self, now: Instant, mut event_for: impl FnMut(&mut Seat) -> Option<Bytes>) {
+    fn each<'e>(&mut self, now: Instant, mut events_for: impl FnMut(&mut Seat) -> &'e [Bytes]) {
         let Self { seats, counts, cut_off } = self;
         seats.retain_mut(|seat| {
-            let Some(event) = event_for(seat) else { return true };
-            let length = event.len();
-            match seat.line.push(event, now) {
+            let events = events_for(seat);
+            if events.is_empty() {
+                return true;
+            }
+            match seat.line.push_all(events, now) {
                 Ok(()) => {
-                    counts.events += 1;
-                    counts.bytes += length as u64;
+                    counts.events += events.len() as u64;
+                    counts.bytes += events.iter().map(|event| event.len() as u64).sum::<u64>();
                     seat.heard = now;
                     true
                 }
