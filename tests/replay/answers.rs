@@ -172,7 +172,7 @@ fn the_token_follows_no_redirect_and_goes_nowhere_in_plain() {
     let ran = with(&redirecting).code(1).out("redirected to").out("LD_API_URL must be the address that answers itself");
     ran.nowhere(TOKEN);
     assert!(elsewhere.accept().is_err(), "somebody came there");
-    with("http://app.launchdarkly.com").code(2).err("only for this machine, since the token goes there").nowhere(TOKEN);
+    with("http://app.launchdarkly.com").code(2).err("only for this machine, since keys go there").nowhere(TOKEN);
     with("http://192.0.2.1:80").code(2).err("only for this machine");
     assert!(shop.override_(0, "checkout").contains("in-force"));
 }

@@ -332,7 +332,7 @@ fn measured(relay: &RelayReport) -> Option<String> {
     }
     let cache = time::duration(Duration::from_millis(u64::try_from(relay.cache_milliseconds).unwrap_or(u64::MAX)));
     Some(format!(
-        "{}\n{table}\n  The cache time here is {cache}. With your own localTtl (30 s where none is set), SDKs that connect have the\n  kill switch that much later.\n",
+        "{}\n{table}\n  The cache time here is {cache}. With your own localTtl (30 s where none is set), SDKs that connect\n  have the kill switch that much later.\n",
         paint(STRONG, &format!("MEASURED of your relay {version}"))
     ))
 }
