@@ -36,8 +36,9 @@ pub(super) struct Evidence<'e> {
     pub(super) launchdarklys: &'e [Record],
     /// Whether overrides can stand beside records in that store.
     pub(super) own_keys: bool,
-    /// Whether what was remembered last was taken back lately: what another guard made of it may still stand there.
-    pub(super) taken_back: bool,
+    /// Whether what was remembered was taken back, or edited again, only a moment ago: what another guard made of it may
+    /// still stand there.
+    pub(super) lately: bool,
 }
 
 impl Evidence<'_> {
@@ -54,15 +55,15 @@ impl Evidence<'_> {
         if self.launchdarklys.iter().chain(named).any(|known| known.same_value(record)) {
             return Whose::LaunchDarklys;
         }
+        let may_be = |known: &Override| is_above(record, known) && changes_nothing(record, known);
+        let was_ours = self.lately && self.remembered.iter().any(may_be);
         let Some(standing) = self.standing else {
-            let may_be = |known: &Override| is_above(record, known) && changes_nothing(record, known);
-            let doubtful = self.taken_back && self.remembered.iter().any(may_be);
-            return if doubtful { Whose::Doubtful } else { Whose::Unexplained };
+            return if was_ours { Whose::Doubtful } else { Whose::Unexplained };
         };
         if record.version() <= standing.upstream.version() {
             return Whose::Old;
         }
-        if self.may_be_ours(record, standing) { Whose::Doubtful } else { Whose::Unexplained }
+        if was_ours || self.may_be_ours(record, standing) { Whose::Doubtful } else { Whose::Unexplained }
     }
 
     /// Whether it could be what the override makes of a record of LaunchDarkly's that is not known here.
@@ -71,7 +72,10 @@ impl Evidence<'_> {
             return false;
         }
         let above = is_above(record, standing);
-        let answered = matches!(standing.state, OverrideState::Replayed { version } if version == record.version());
+        // Another guard may not have heard yet that it was replayed, and overlays LaunchDarkly's answer once more.
+        let again = standing.revision;
+        let answered = matches!(standing.state, OverrideState::Replayed { version }
+            if [version, version.saturating_add(again)].contains(&record.version()));
         above || answered || !self.own_keys
     }
 }
@@ -108,7 +112,7 @@ mod tests {
             remembered: &remembered,
             launchdarklys: &known,
             own_keys: true,
-            taken_back: false,
+            lately: false,
         };
         let whose = |record: &Record| evidence.whose(record);
         assert_eq!(whose(&flag(44, false, 1, 0)), Whose::Ours);
@@ -124,30 +128,24 @@ mod tests {
         assert_eq!(whose(&gone), Whose::LaunchDarklys);
         let blind = Evidence { own_keys: false, ..evidence };
         assert_eq!(blind.whose(&flag(43, false, 1, 2)), Whose::Doubtful, "nothing can stand beside it");
-        let nothing =
-            Evidence { standing: None, remembered: &[], launchdarklys: &[], own_keys: true, taken_back: false };
+        let nothing = Evidence { standing: None, remembered: &[], launchdarklys: &[], own_keys: true, lately: false };
         assert_eq!(nothing.whose(&flag(43, false, 1, 2)), Whose::Unexplained);
         let remembered = [off(42)];
-        let taken_back = Evidence { remembered: &remembered, taken_back: true, ..nothing };
+        let taken_back = Evidence { remembered: &remembered, lately: true, ..nothing };
         assert_eq!(
             taken_back.whose(&flag(45, false, 1, 2)),
             Whose::Doubtful,
             "on a record that only another guard knows"
         );
         assert_eq!(taken_back.whose(&flag(45, true, 1, 2)), Whose::Unexplained);
-        assert_eq!(Evidence { taken_back: false, ..taken_back }.whose(&flag(45, false, 1, 2)), Whose::Unexplained);
+        assert_eq!(Evidence { lately: false, ..taken_back }.whose(&flag(45, false, 1, 2)), Whose::Unexplained);
     }
 
     #[test]
     fn what_was_replayed_may_stand_under_launchdarklys_version() {
         let standing = Override { state: OverrideState::Replayed { version: 43 }, revision: 3, ..off(42) };
-        let evidence = Evidence {
-            standing: Some(&standing),
-            remembered: &[],
-            launchdarklys: &[],
-            own_keys: true,
-            taken_back: false,
-        };
+        let evidence =
+            Evidence { standing: Some(&standing), remembered: &[], launchdarklys: &[], own_keys: true, lately: false };
         assert_eq!(evidence.whose(&flag(43, false, 1, 0)), Whose::Ours);
         assert_eq!(evidence.whose(&flag(43, false, 1, 2)), Whose::Doubtful, "on a record that we do not know");
         assert_eq!(evidence.whose(&flag(44, false, 1, 2)), Whose::Unexplained);

@@ -182,11 +182,12 @@ impl KnownFlag {
         self.ours().flat_map(|known| known.changes.iter().copied()).collect()
     }
 
-    /// Whose a record in a target is.
-    pub(super) fn whose(&self, record: &Record, own_keys: bool) -> Whose {
+    /// Whose a record in a target is that was seen there first at `seen_at`.
+    pub(super) fn whose(&self, record: &Record, own_keys: bool, seen_at: Instant) -> Whose {
         let (standing, remembered) = (self.memory.as_ref(), self.remembered.as_slice());
-        let taken_back = self.ended().is_some_and(|mark| mark.ending != Ending::Settled);
-        Evidence { standing, remembered, launchdarklys: &self.launchdarklys, own_keys, taken_back }.whose(record)
+        let changed = if standing.is_some() { Some(self.since) } else { self.ended.as_ref().map(|(_, at)| *at) };
+        let lately = changed.is_some_and(|changed| seen_at.saturating_duration_since(changed) < DOUBTED_FOR);
+        Evidence { standing, remembered, launchdarklys: &self.launchdarklys, own_keys, lately }.whose(record)
     }
 
     /// Whether it has to be looked at any longer.
@@ -440,7 +441,7 @@ impl KnownFlag {
             }
             Copy::Readable(record) => {
                 let waited = around.now.duration_since(since);
-                let whose = self.whose(record, own_keys);
+                let whose = self.whose(record, own_keys, since);
                 let launchdarklys = match whose {
                     Whose::Ours => self.stands_for_what_ended(record),
                     Whose::LaunchDarklys => true,

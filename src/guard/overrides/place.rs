@@ -118,6 +118,11 @@ impl Place {
         &self.marks
     }
 
+    /// Since when what stands there is known, as long as it was not told; else when it was looked at last.
+    pub(super) fn seen_since(&self) -> Instant {
+        self.waiting().unwrap_or_else(|| self.looked())
+    }
+
     /// When the last look began.
     pub(super) fn looked(&self) -> Instant {
         self.looked

@@ -179,7 +179,7 @@ impl Upkeep {
         if matches!(overlaid.reason, Reason::Failed(_)) || record.same_value(&wanted) {
             return Paired::Stands;
         }
-        match known.whose(record, true) {
+        match known.whose(record, true, place.seen_since()) {
             // What everybody should have, also where that is LaunchDarkly's own record, under LaunchDarkly's own version.
             Whose::Ours => Paired::Becomes(wanted),
             // LaunchDarkly's later word is not overwritten where a decision is needed.
@@ -211,7 +211,8 @@ impl Upkeep {
             return None;
         };
         // More is known here than this one store tells: which record is ours, and which is LaunchDarkly's newest.
-        let record = place.seen().copy.readable().filter(|record| known.whose(record, true) == Whose::Ours);
+        let record =
+            place.seen().copy.readable().filter(|record| known.whose(record, true, place.seen_since()) == Whose::Ours);
         if let (Some(record), Some(newest)) = (record, known.newest()) {
             write.after = (!record.same_value(newest)).then(|| newest.clone());
         }
