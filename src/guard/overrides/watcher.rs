@@ -89,6 +89,7 @@ impl Watcher {
                         if !named.flags.is_empty() && self.look(Some(named)).await.is_err() {
                             next = Instant::now() + ASK_AGAIN;
                         }
+                        next = self.rested().map_or(next, |rested| next.min(rested));
                     }
                     Some(Heard::Lost(error)) => self.silent(&error),
                     // It ends only with its receiver.
@@ -99,10 +100,19 @@ impl Watcher {
                     let answered = self.look(None).await.is_ok();
                     looked = Some(begun);
                     next = begun.max(Instant::now() - LOOK_EVERY) + if answered { LOOK_EVERY } else { ASK_AGAIN };
+                    next = self.rested().map_or(next, |rested| next.min(rested));
                 }
                 _ = look_by.changed() => {}
             }
         }
+    }
+
+    /// When something may be written again that was written a moment ago: more may have become due there meanwhile.
+    fn rested(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let ledger = self.shared.ledger();
+        let rests = ledger.flags().values().filter_map(|known| known.place(&self.target)?.rest_until);
+        rests.filter(|until| *until > now).min()
     }
 
     fn silent(&self, error: &StoreError) {
