@@ -264,6 +264,18 @@ fn by_the_playback(by: &By, situation: &Situation<'_>, target: &Target, seen: &S
     }))
 }
 
+/// Whether nothing tells whose record stands in a target: its override is gone without having ended (an eviction, a flush),
+/// and the record is none of those that the playback knows. It may be LaunchDarkly's newer one, or a colleague's edit whose
+/// override was lost as well.
+pub fn is_nobodys(situation: &Situation<'_>, target: &Target) -> bool {
+    let seen = situation.seen.iter().find(|(chosen, _)| chosen.target == *target).map(|(_, seen)| seen);
+    let Some(record) = seen.filter(|seen| seen.own_keys).and_then(|seen| seen.copy.readable()) else { return false };
+    let mut known = situation.filed.iter().flat_map(|filed| written_there(filed, target)).peekable();
+    situation.standing == Standing::None
+        && known.peek().is_some()
+        && !known.any(|(before, after)| before.same_value(record) || after.same_value(record))
+}
+
 /// What a change's file says was written to a target: before and after, also where it was read again.
 fn written_there(filed: &FiledEdit<'_>, target: &Target) -> Vec<(Record, Record)> {
     let intended = filed.file.intent.edits.get(filed.edit).into_iter().flat_map(|edit| &edit.targets);

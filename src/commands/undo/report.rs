@@ -12,6 +12,7 @@ use crate::commands::sighting;
 use crate::commands::sighting::SightingJson;
 use crate::commands::undo::Wanted;
 use crate::commands::undo::awaits_approval;
+use crate::commands::undo::is_nobodys;
 use crate::commands::undo::override_of;
 use crate::commands::undo::putting_back::Done;
 use crate::commands::undo::putting_back::Outcome;
@@ -68,7 +69,7 @@ struct FlagJson {
 struct TargetJson {
     store: String,
     prefix: String,
-    /// `put-back`, `would-be-put-back`, `ended`, `nothing-there`, `already-replayed`, `override-unreadable`, `colleague`,
+    /// `put-back`, `would-be-put-back`, `ended`, `nothing-there`, `not-known` (whose record stands there), `already-replayed`, `override-unreadable`, `colleague`,
     /// `unsettled`, `unknown`, `failed`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +138,7 @@ impl Report<'_> {
         let not_live = not_live.filter(|sighting| !matches!(sighting.proof, Proof::SawIt { .. }));
         let codes = done.targets.iter().filter_map(|target| exit_code(&target.outcome));
         let codes = codes.chain(not_live.map(|_| ExitCode::NotLive));
+        let codes = codes.chain(nobodys(wanted, done).map(|_| ExitCode::Partly));
         let code = error::merge(codes.chain(done.trouble.iter().map(Failure::exit_code)));
         if self.context.output.wants_json() {
             self.context.output.json(&self.json(wanted, done, code));
@@ -155,7 +157,8 @@ impl Report<'_> {
             lines.push(paint(STRONG, &headline(one)));
             let mut table = Table::indented(2);
             for target in done.targets.iter().filter(|target| target.wanted == place) {
-                table.row(self.row(target));
+                let row = if is_doubtful(one, target) { nobodys_row(&target.target) } else { self.row(target) };
+                table.row(row);
             }
             lines.push(table.to_string());
             if override_of(one.situation).is_some_and(awaits_approval) {
@@ -229,6 +232,15 @@ impl Report<'_> {
             );
             return vec![paint(NOTICE, &told), format!("Recorded: {path}")];
         }
+        let doubtful: Vec<&str> = nobodys(wanted, done).map(|target| target.target.store.as_str()).collect();
+        if missing.is_empty() && !doubtful.is_empty() {
+            let told = format!(
+                "NOT SURE: nothing of it is in force, but whose record stands in {} is not known.",
+                list_some(&doubtful, 8)
+            );
+            let more = "  LaunchDarkly's newer one, or an edit whose override was lost as well: rc show FLAG, then rc verify when LaunchDarkly answers";
+            return vec![paint(NOTICE, &told), more.to_owned(), format!("Recorded: {path}")];
+        }
         if missing.is_empty() {
             let nothing = if wanted.len() == 1 { "nothing is owed for it" } else { "nothing is owed for them" };
             return vec![paint(GOOD, &format!("DONE: {subject}, {nothing}.")), format!("Recorded: {path}")];
@@ -252,7 +264,10 @@ impl Report<'_> {
                 .targets
                 .iter()
                 .filter(|target| target.wanted == place)
-                .map(|target| self.target(target))
+                .map(|target| TargetJson {
+                    outcome: if is_doubtful(wanted, target) { "not-known" } else { self.target(target).outcome },
+                    ..self.target(target)
+                })
                 .collect(),
         };
         Json {
@@ -322,6 +337,20 @@ fn exit_code(outcome: &Outcome) -> Option<ExitCode> {
         Outcome::Failed(error) => Some(Failure::from(error.clone()).exit_code()),
         Outcome::Silent(_) => Some(ExitCode::Unreachable),
     }
+}
+
+/// The targets of which nothing tells whose record stands there.
+fn nobodys<'d>(wanted: &'d [Wanted<'_>], done: &'d Done) -> impl Iterator<Item = &'d TargetResult> {
+    done.targets.iter().filter(|target| wanted.get(target.wanted).is_some_and(|one| is_doubtful(one, target)))
+}
+
+fn is_doubtful(wanted: &Wanted<'_>, target: &TargetResult) -> bool {
+    matches!(target.outcome, Outcome::NothingThere) && is_nobodys(wanted.situation, &target.target)
+}
+
+fn nobodys_row(target: &Target) -> Vec<String> {
+    let told = "holds a record that is neither what was written here nor what LaunchDarkly had before";
+    vec![target.store.clone(), paint(NOTICE, "?"), told.to_owned()]
 }
 
 /// `checkout, shop/production: off -> on, as LaunchDarkly last sent it (v42).`
