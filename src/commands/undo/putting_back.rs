@@ -26,6 +26,7 @@ use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::survey::Stores;
 use crate::commands::undo::Wanted;
+use crate::commands::undo::is_nobodys;
 use crate::commands::writing;
 use crate::error::Failure;
 use crate::playback::ChangeFile;
@@ -61,6 +62,8 @@ pub enum Outcome {
     },
     /// It was never written there, or is done.
     NothingThere,
+    /// It is gone from there without having ended, and nothing tells whose record stands there now.
+    NotKnown,
     /// LaunchDarkly got it in between.
     AlreadyReplayed,
     /// The override there cannot be read.
@@ -160,6 +163,8 @@ impl Run<'_> {
         for (place, wanted) in wanted.iter().enumerate() {
             for (target, planned) in &wanted.plan {
                 if let Some(outcome) = unwritten(planned) {
+                    let is_nobodys = matches!(outcome, Outcome::NothingThere) && is_nobodys(wanted.situation, target);
+                    let outcome = if is_nobodys { Outcome::NotKnown } else { outcome };
                     self.came_to(place, target.clone(), outcome);
                 }
             }
@@ -265,7 +270,7 @@ impl Run<'_> {
             let mut outcomes =
                 self.targets.iter().filter(|target| target.wanted == place).map(|target| &target.outcome);
             let has_ended = outcomes.clone().any(|outcome| matches!(outcome, Outcome::PutBack { .. }));
-            let was_gone = outcomes.all(|outcome| matches!(outcome, Outcome::NothingThere));
+            let was_gone = outcomes.all(|outcome| matches!(outcome, Outcome::NothingThere | Outcome::NotKnown));
             if !has_ended && !was_gone {
                 continue;
             }
@@ -307,7 +312,7 @@ fn happened(target: &Target, outcome: &Outcome) -> Option<Happened> {
             let version = record.map(crate::flag::record::Record::version);
             Some(Happened::Written { target, version, colleagues_see: true })
         }
-        Outcome::NothingThere => None,
+        Outcome::NothingThere | Outcome::NotKnown => None,
         Outcome::Failed(error @ StoreError::Unknown { .. }) => {
             Some(Happened::Unknown { target, why: error.to_string() })
         }

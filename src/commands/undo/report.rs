@@ -12,7 +12,6 @@ use crate::commands::sighting;
 use crate::commands::sighting::SightingJson;
 use crate::commands::undo::Wanted;
 use crate::commands::undo::awaits_approval;
-use crate::commands::undo::is_nobodys;
 use crate::commands::undo::override_of;
 use crate::commands::undo::putting_back::Done;
 use crate::commands::undo::putting_back::Outcome;
@@ -138,7 +137,6 @@ impl Report<'_> {
         let not_live = not_live.filter(|sighting| !matches!(sighting.proof, Proof::SawIt { .. }));
         let codes = done.targets.iter().filter_map(|target| exit_code(&target.outcome));
         let codes = codes.chain(not_live.map(|_| ExitCode::NotLive));
-        let codes = codes.chain(nobodys(wanted, done).map(|_| ExitCode::Partly));
         let code = error::merge(codes.chain(done.trouble.iter().map(Failure::exit_code)));
         if self.context.output.wants_json() {
             self.context.output.json(&self.json(wanted, done, code));
@@ -157,8 +155,7 @@ impl Report<'_> {
             lines.push(paint(STRONG, &headline(one)));
             let mut table = Table::indented(2);
             for target in done.targets.iter().filter(|target| target.wanted == place) {
-                let row = if is_doubtful(one, target) { nobodys_row(&target.target) } else { self.row(target) };
-                table.row(row);
+                table.row(self.row(target));
             }
             lines.push(table.to_string());
             if override_of(one.situation).is_some_and(awaits_approval) {
@@ -190,6 +187,10 @@ impl Report<'_> {
                 }
             },
             Outcome::NothingThere => vec![place, "-".to_owned(), "was never written, or is undone already".to_owned()],
+            Outcome::NotKnown => {
+                let told = "holds a record that is neither what was written here nor what LaunchDarkly had before";
+                vec![place, paint(NOTICE, "?"), told.to_owned()]
+            }
             other => vec![place, paint(BAD, "NO"), self.why(other)],
         }
     }
@@ -206,7 +207,7 @@ impl Report<'_> {
                 let who = harmless(&other.motive.actor.user);
                 format!("{who} changed it in between, at {} ({digits})", time::short(other.motive.at, self.now))
             }
-            Outcome::PutBack { .. } | Outcome::NothingThere => String::new(),
+            Outcome::PutBack { .. } | Outcome::NothingThere | Outcome::NotKnown => String::new(),
         }
     }
 
@@ -214,6 +215,7 @@ impl Report<'_> {
         let missing: Vec<&str> = done
             .targets
             .iter()
+            .filter(|target| !matches!(target.outcome, Outcome::NotKnown))
             .filter(|target| exit_code(&target.outcome).is_some_and(|code| code != ExitCode::Done))
             .map(|target| target.target.store.as_str())
             .collect();
@@ -232,7 +234,9 @@ impl Report<'_> {
             );
             return vec![paint(NOTICE, &told), format!("Recorded: {path}")];
         }
-        let doubtful: Vec<&str> = nobodys(wanted, done).map(|target| target.target.store.as_str()).collect();
+        let is_not_known = |target: &&TargetResult| matches!(target.outcome, Outcome::NotKnown);
+        let doubtful = done.targets.iter().filter(is_not_known).map(|target| target.target.store.as_str());
+        let doubtful: Vec<&str> = doubtful.collect();
         if missing.is_empty() && !doubtful.is_empty() {
             let told = format!(
                 "NOT SURE: nothing of it is in force, but whose record stands in {} is not known.",
@@ -264,10 +268,7 @@ impl Report<'_> {
                 .targets
                 .iter()
                 .filter(|target| target.wanted == place)
-                .map(|target| TargetJson {
-                    outcome: if is_doubtful(wanted, target) { "not-known" } else { self.target(target).outcome },
-                    ..self.target(target)
-                })
+                .map(|target| self.target(target))
                 .collect(),
         };
         Json {
@@ -285,6 +286,7 @@ impl Report<'_> {
                 None => ("ended", write.before.as_ref().map(Record::version)),
             },
             Outcome::NothingThere => ("nothing-there", None),
+            Outcome::NotKnown => ("not-known", None),
             Outcome::AlreadyReplayed => ("already-replayed", None),
             Outcome::OverrideUnreadable(_) => ("override-unreadable", None),
             Outcome::Colleague(_) => ("colleague", None),
@@ -331,26 +333,13 @@ fn exit_code(outcome: &Outcome) -> Option<ExitCode> {
     match outcome {
         Outcome::PutBack { .. } => Some(ExitCode::Done),
         Outcome::NothingThere => None,
+        Outcome::NotKnown => Some(ExitCode::Partly),
         Outcome::AlreadyReplayed | Outcome::OverrideUnreadable(_) | Outcome::Colleague(_) | Outcome::Unsettled => {
             Some(ExitCode::Refused)
         }
         Outcome::Failed(error) => Some(Failure::from(error.clone()).exit_code()),
         Outcome::Silent(_) => Some(ExitCode::Unreachable),
     }
-}
-
-/// The targets of which nothing tells whose record stands there.
-fn nobodys<'d>(wanted: &'d [Wanted<'_>], done: &'d Done) -> impl Iterator<Item = &'d TargetResult> {
-    done.targets.iter().filter(|target| wanted.get(target.wanted).is_some_and(|one| is_doubtful(one, target)))
-}
-
-fn is_doubtful(wanted: &Wanted<'_>, target: &TargetResult) -> bool {
-    matches!(target.outcome, Outcome::NothingThere) && is_nobodys(wanted.situation, &target.target)
-}
-
-fn nobodys_row(target: &Target) -> Vec<String> {
-    let told = "holds a record that is neither what was written here nor what LaunchDarkly had before";
-    vec![target.store.clone(), paint(NOTICE, "?"), told.to_owned()]
 }
 
 /// `checkout, shop/production: off -> on, as LaunchDarkly last sent it (v42).`
