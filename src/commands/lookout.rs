@@ -135,11 +135,9 @@ pub fn relays_before<'f>(
     if surroundings.fleet.client.is_none() {
         return Ok(all);
     }
-    let addresses = surroundings.addresses();
     for (environment, chosen) in chosen {
         let key = surroundings.given_key(context, environment)?;
-        let configurations = &surroundings.configurations;
-        let before = surroundings.fleet.before(environment, chosen, &addresses, configurations, key.as_ref());
+        let before = surroundings.relays_before(environment, chosen, key.as_ref());
         all.extend(chosen.iter().map(|chosen| chosen.target.clone()).zip(before));
     }
     Ok(all)

@@ -9,12 +9,14 @@ use futures_util::future::join_all;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
+use crate::commands::relays::Before;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
 use crate::commands::stores;
 use crate::commands::survey;
 use crate::commands::targets;
 use crate::commands::targets::Choice;
+use crate::commands::targets::Chosen;
 use crate::commands::targets::Evidence;
 use crate::commands::targets::Prefixes;
 use crate::commands::targets::Unclear;
@@ -130,6 +132,16 @@ impl Surroundings {
         };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         SdkKey::parse(text.trim()).map(Some).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// The relays before each of `chosen`, in the same order. `key`: the environment's SDK key, where the settings name it.
+    pub fn relays_before(
+        &self,
+        environment: &Environment,
+        chosen: &[Chosen],
+        key: Option<&SdkKey>,
+    ) -> Vec<Vec<Before<'_>>> {
+        self.fleet.before(environment, chosen, &self.addresses(), &self.configurations, key)
     }
 
     /// The stores' addresses by label, as relays may name them.

@@ -107,8 +107,7 @@ fn links(
         let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
         // What is wrong with it is told where the relays are.
         let key = surroundings.given_key(context, &view.environment).ok().flatten();
-        let (addresses, configurations) = (surroundings.addresses(), &surroundings.configurations);
-        let before = surroundings.fleet.before(&view.environment, &chosen, &addresses, configurations, key.as_ref());
+        let before = surroundings.relays_before(&view.environment, &chosen, key.as_ref());
         for (chosen, before) in chosen.iter().zip(before) {
             for (link, one) in guards.links(&chosen.target, &before).into_iter().zip(&before) {
                 let relay = one.relay.address.label();

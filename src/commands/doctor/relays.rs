@@ -251,9 +251,7 @@ fn served(context: &Context<'_>, surroundings: &Surroundings, view: &Environment
         return;
     }
     let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
-    let addresses = surroundings.addresses();
-    let before =
-        surroundings.fleet.before(&view.environment, &chosen, &addresses, &surroundings.configurations, given.as_ref());
+    let before = surroundings.relays_before(&view.environment, &chosen, given.as_ref());
     for (chosen, before) in chosen.iter().zip(before) {
         if before.is_empty() {
             let told = "no relay is known before it: what is written there cannot be seen live";

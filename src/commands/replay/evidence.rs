@@ -64,13 +64,7 @@ impl Evidence {
             }
             let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
             let key = surroundings.given_key(context, environment).ok().flatten();
-            let before = surroundings.fleet.before(
-                environment,
-                &chosen,
-                &surroundings.addresses(),
-                &surroundings.configurations,
-                key.as_ref(),
-            );
+            let before = surroundings.relays_before(environment, &chosen, key.as_ref());
             let own = chosen.iter().zip(before).filter(|(chosen, _)| !guards.hold(&chosen.target));
             for before in own.flat_map(|(_, before)| before).take(WATCHES_MAX.saturating_sub(watches.len())) {
                 if let Some(key) = &before.key {

@@ -1,8 +1,6 @@
 //! What relays serve of one flag: asked anew, in both ways in which SDKs ask. It claims nothing about connections that
 //! are older than this question.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use serde::Serialize;
 
@@ -74,8 +72,7 @@ pub(super) async fn ask(
         context.output.warn(&harmless(&failure.message));
         None
     });
-    let addresses: BTreeMap<String, String> = surroundings.addresses();
-    let before = surroundings.fleet.before(environment, chosen, &addresses, &surroundings.configurations, key.as_ref());
+    let before = surroundings.relays_before(environment, chosen, key.as_ref());
     let places =
         chosen.iter().zip(before).flat_map(|(chosen, before)| before.into_iter().map(move |one| (chosen, one)));
     let client = surroundings.fleet.client.as_ref();

@@ -270,13 +270,7 @@ async fn ask_relays(
 ) {
     let Some(client) = &surroundings.fleet.client else { return };
     let key = surroundings.given_key(context, environment).ok().flatten();
-    let before = surroundings.fleet.before(
-        environment,
-        chosen,
-        &surroundings.addresses(),
-        &surroundings.configurations,
-        key.as_ref(),
-    );
+    let before = surroundings.relays_before(environment, chosen, key.as_ref());
     let before: Vec<Before<'_>> = before.into_iter().flatten().filter(|before| before.key.is_some()).collect();
     let questions: Vec<(usize, FlagKey, &Before<'_>)> = all
         .iter()
