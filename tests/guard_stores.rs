@@ -4,5 +4,6 @@
 mod announced;
 mod copied;
 mod followed;
+mod reasserted;
 mod replayed;
 mod stage;

@@ -45,6 +45,8 @@ pub enum AlarmKind {
     StoreAway,
     /// An override was gone from a store without having ended.
     OverrideLost,
+    /// LaunchDarkly's record had taken an override's place in a store; the override is written there again.
+    OverrideReasserted,
     /// An override was copied to a store, or ended in one: nothing is wrong.
     OverrideKept,
     /// An override could not be written to a store.
@@ -71,7 +73,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 22] = [
+    pub const ALL: [AlarmKind; 23] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -83,6 +85,7 @@ impl AlarmKind {
         AlarmKind::StoresAway,
         AlarmKind::StoreAway,
         AlarmKind::OverrideLost,
+        AlarmKind::OverrideReasserted,
         AlarmKind::OverrideKept,
         AlarmKind::OverrideNotKept,
         AlarmKind::OverrideUnreadable,
@@ -110,6 +113,7 @@ impl AlarmKind {
             AlarmKind::StoresAway => "stores-away",
             AlarmKind::StoreAway => "store-away",
             AlarmKind::OverrideLost => "override-lost",
+            AlarmKind::OverrideReasserted => "override-reasserted",
             AlarmKind::OverrideKept => "override-kept",
             AlarmKind::OverrideNotKept => "override-not-kept",
             AlarmKind::OverrideUnreadable => "override-unreadable",
