@@ -3,6 +3,7 @@
 
 mod announced;
 mod copied;
+mod expired;
 mod followed;
 mod reasserted;
 mod replayed;

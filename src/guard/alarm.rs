@@ -53,6 +53,8 @@ pub enum AlarmKind {
     OverrideNotKept,
     /// An override in a store cannot be read.
     OverrideUnreadable,
+    /// An override was to be over by now (`--expires`), and is in force.
+    OverrideExpired,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
     /// What is served is from memory or disk alone.
@@ -73,7 +75,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 23] = [
+    pub const ALL: [AlarmKind; 24] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -89,6 +91,7 @@ impl AlarmKind {
         AlarmKind::OverrideKept,
         AlarmKind::OverrideNotKept,
         AlarmKind::OverrideUnreadable,
+        AlarmKind::OverrideExpired,
         AlarmKind::NotAnnounced,
         AlarmKind::OldState,
         AlarmKind::NothingToServe,
@@ -117,6 +120,7 @@ impl AlarmKind {
             AlarmKind::OverrideKept => "override-kept",
             AlarmKind::OverrideNotKept => "override-not-kept",
             AlarmKind::OverrideUnreadable => "override-unreadable",
+            AlarmKind::OverrideExpired => "override-expired",
             AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::OldState => "old-state",
             AlarmKind::NothingToServe => "nothing-to-serve",
