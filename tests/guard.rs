@@ -4,6 +4,7 @@
 mod asked;
 mod automatic;
 mod bytes;
+mod conflict;
 mod memory;
 mod outage;
 mod overlay;
