@@ -17,6 +17,7 @@ mod silent;
 mod slow;
 mod through;
 mod told;
+mod unread;
 mod update;
 
 use crate::support::wire;

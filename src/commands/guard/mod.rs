@@ -145,7 +145,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let (follow, following) =
         following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
-    let telling = Telling { output: context.output, form: settings.log };
+    let telling = Telling::start(context.output, settings.log, alarms.clone());
     telling.beginning(&telling::Beginning {
         name: &name,
         address,
