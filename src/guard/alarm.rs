@@ -57,6 +57,10 @@ pub enum AlarmKind {
     OverrideExpired,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
+    /// Another guard calls itself the same.
+    NameTaken,
+    /// The relays' configurations say of one environment that it is kept under different prefixes.
+    PrefixesDiffer,
     /// What is served is from memory or disk alone.
     OldState,
     /// LaunchDarkly is away, and nothing is known that could be served.
@@ -75,7 +79,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 24] = [
+    pub const ALL: [AlarmKind; 26] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -93,6 +97,8 @@ impl AlarmKind {
         AlarmKind::OverrideUnreadable,
         AlarmKind::OverrideExpired,
         AlarmKind::NotAnnounced,
+        AlarmKind::NameTaken,
+        AlarmKind::PrefixesDiffer,
         AlarmKind::OldState,
         AlarmKind::NothingToServe,
         AlarmKind::RelaySlow,
@@ -122,6 +128,8 @@ impl AlarmKind {
             AlarmKind::OverrideUnreadable => "override-unreadable",
             AlarmKind::OverrideExpired => "override-expired",
             AlarmKind::NotAnnounced => "not-announced",
+            AlarmKind::NameTaken => "name-taken",
+            AlarmKind::PrefixesDiffer => "prefixes-differ",
             AlarmKind::OldState => "old-state",
             AlarmKind::NothingToServe => "nothing-to-serve",
             AlarmKind::RelaySlow => "relay-slow",
@@ -250,6 +258,11 @@ impl Alarms {
     /// The alarms that stand, in order.
     pub fn standing(&self) -> Vec<Alarm> {
         self.held().alarms.values().cloned().collect()
+    }
+
+    /// Something could not be told: nobody reads what is told.
+    pub fn not_told(&self) {
+        self.held().untold += 1;
     }
 
     /// How often each kind was raised, and how many could not be told because nobody listened fast enough.

@@ -213,3 +213,24 @@ fn an_environment_that_an_attached_relay_has_is_not_left_out() {
     upstream.come_back();
     assert!(relay.text().contains("production"), "LaunchDarkly's own word goes through");
 }
+
+#[test]
+fn automatic_configurations_that_differ_in_the_prefix_are_alarmed() {
+    let upstream = Scripted::start(answer(0));
+    for (prefix, differs) in [("other-$CID", true), ("ld-$CID", false)] {
+        let plan = plan(&upstream).line("--relay-config other.conf");
+        let other = format!("[AutoConfig]\nkey = rel-other-other-other\nenvDatastorePrefix = \"{prefix}\"\n");
+        std::fs::write(plan.home().join("other.conf"), other).unwrap();
+        let guard = plan.start();
+        // What is wrong from the beginning is told before anything else comes.
+        let status = guard.status();
+        let alarms: Vec<&str> =
+            status["alarms"].as_array().unwrap().iter().map(|one| one["told"].as_str().unwrap()).collect();
+        assert_eq!(alarms.len(), usize::from(differs), "{alarms:?}");
+        if differs {
+            guard.wait_for_told("prefixes-differ");
+            assert!(alarms[0].contains("follows ld-$CID"), "{alarms:?}");
+            assert!(alarms[0].contains("NOT other-$CID") && alarms[0].contains("other.conf"), "{alarms:?}");
+        }
+    }
+}

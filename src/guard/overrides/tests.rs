@@ -238,6 +238,41 @@ fn what_is_in_conflict_stays_launchdarklys_in_the_store() {
 }
 
 #[test]
+fn what_was_replayed_stays_in_the_stores_until_a_stream_comes_however_late_that_is() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.replay();
+    deliver(&mut world);
+    // Ten minutes, as guards look and keep stores up to date; then a day.
+    for step in (0..120).map(|_| 5 * SECOND).chain([24 * 3_600 * SECOND; 2]) {
+        world.pass(step);
+        world.all_look();
+        assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+        deliver(&mut world);
+        for guard in 0..2 {
+            assert_eq!(world.should(guard), Some(flag(43, false, 1, 0)));
+        }
+        let is_replayed = |own: Override| matches!(own.state, OverrideState::Replayed { version: 43 });
+        assert!(world.stores.iter().all(|store| store.own().is_some_and(is_replayed)));
+    }
+    // A reset by a relay without a guard, whose own stream is as old as that.
+    let newest = std::mem::replace(&mut world.launchdarkly, flag(42, true, 1, 0));
+    world.reset(0);
+    world.launchdarkly = newest;
+    world.all_look();
+    assert_eq!(world.should(0), Some(flag(43, false, 1, 0)));
+    world.stream(0, true);
+    deliver(&mut world);
+    world.upkeep(0);
+    world.all_look();
+    assert!(world.stores.iter().all(|store| store.own().is_none()), "settled");
+    assert_eq!(world.should(0), Some(flag(43, false, 1, 0)));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
 fn a_colleagues_override_in_the_place_of_one_that_vanished_is_not_overwritten() {
     let mut world = World::new(1);
     world.update(OFF);
