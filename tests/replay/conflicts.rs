@@ -187,3 +187,20 @@ fn a_conflict_that_is_left_does_not_fill_the_disk() {
     shop.rc("replay").code(6);
     assert_eq!(shop.text_of("playback"), once);
 }
+
+/// Nor does one that was decided and that still waits for somebody to want a review.
+#[test]
+fn a_decision_that_cannot_be_carried_out_is_noted_once() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.patched("refunds", &[json!({"kind": "turnFlagOff"})]);
+    shop.patched("refunds", &[json!({"kind": "turnFlagOn"})]);
+    shop.rc("replay --on-conflict override").code(6).out("needs an approval");
+    let once = shop.text_of("playback");
+    assert!(once.contains(r#""decision":"override""#), "{once}");
+    shop.rc("replay --on-conflict override").code(6);
+    assert_eq!(shop.text_of("playback"), once);
+    // Another decision is another fact.
+    shop.rc("replay --on-conflict skip").code(6);
+    assert!(shop.text_of("playback").contains(r#""decision":"skip""#));
+}

@@ -339,11 +339,12 @@ async fn look_again<'l>(stores: &Stores, overrides: impl Iterator<Item = (&'l mu
     }
 }
 
-/// What is noted of a decision. A conflict that was left the same way before is not noted again each time.
+/// What is noted of a decision. A conflict that was decided the same way before, and of which nothing came since, is not
+/// noted again each time: replays may come every few minutes, from a timer.
 fn conflict(item: &Item, decision: Decision) -> Option<Happened> {
-    let told = words::conflict(item);
-    let is_known = decision == Decision::Skip && item.matter.conflict.as_ref() == Some(&told);
-    (!is_known).then(|| Happened::Conflict { told, decision: Some(decision.word().to_owned()) })
+    let noted = (words::conflict(item), decision.word().to_owned());
+    let is_known = item.matter.conflict.as_ref() == Some(&noted);
+    (!is_known).then(|| Happened::Conflict { told: noted.0, decision: Some(noted.1) })
 }
 
 /// What comes of an override that is not, any more, what was decided about.

@@ -61,8 +61,9 @@ pub struct Matter {
     pub silent: Vec<Target>,
     /// LaunchDarkly's ids of approval requests that were made for it earlier, as the playback here tells.
     pub requests: Vec<String>,
-    /// What the newest of its edits says of a conflict, if that is how it stands: it need not be noted twice.
-    pub conflict: Option<String>,
+    /// What the newest of its edits says of a conflict and of how it was decided, if that is how it stands: it need not be
+    /// noted twice.
+    pub conflict: Option<(String, String)>,
 }
 
 impl Matter {
@@ -259,9 +260,9 @@ fn request(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
     asked.filter(|_| folded(filed, folds).is_some_and(|state| !state.is_over()))
 }
 
-fn conflict(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
+fn conflict(filed: &FiledEdit<'_>, folds: &Folds) -> Option<(String, String)> {
     match &folded(filed, folds)?.standing {
-        EditStanding::Conflict { told, decision: Some(_) } => Some(told.clone()),
+        EditStanding::Conflict { told, decision: Some(decision) } => Some((told.clone(), decision.clone())),
         _ => None,
     }
 }
