@@ -344,7 +344,7 @@ async fn look_again<'l>(stores: &Stores, overrides: impl Iterator<Item = (&'l mu
 fn conflict(item: &Item, decision: Decision) -> Option<Happened> {
     let noted = (words::conflict(item), decision.word().to_owned());
     let is_known = item.matter.conflict.as_ref() == Some(&noted);
-    (!is_known).then(|| Happened::Conflict { told: noted.0, decision: Some(noted.1) })
+    (!is_known).then_some(Happened::Conflict { told: noted.0, decision: Some(noted.1) })
 }
 
 /// What comes of an override that is not, any more, what was decided about.

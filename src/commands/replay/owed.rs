@@ -30,6 +30,7 @@ use crate::commands::overview::FiledEdit;
 use crate::commands::overview::Situation;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
 use crate::playback::LoadedFile;
 
 /// A flag of an environment.
@@ -88,6 +89,8 @@ pub struct Stray {
     pub part: Part,
     /// What is known of it.
     pub why: Astray,
+    /// What it wrote, where that still stands.
+    pub stands: Vec<Record>,
 }
 
 /// Why an edit is part of no override.
@@ -205,8 +208,17 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
     }
     for filed in others {
         let why = astray(&filed, situation, silent, folds);
-        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why });
+        let stands = match &why {
+            Astray::Stands(targets) => records(situation, targets),
+            _ => Vec::new(),
+        };
+        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why, stands });
     }
+}
+
+fn records(situation: &Situation<'_>, targets: &[Target]) -> Vec<Record> {
+    let there = situation.seen.iter().filter(|(chosen, _)| targets.contains(&chosen.target));
+    there.filter_map(|(_, seen)| seen.copy.readable().cloned()).collect()
 }
 
 fn part(filed: &FiledEdit<'_>) -> Part {
