@@ -217,8 +217,9 @@ impl Run<'_> {
     /// LaunchDarkly's answer to the patch of the flag at `place`. `None` where none is sent, or not in a row: what was read
     /// of LaunchDarkly is old by now, and each flag is read again first.
     async fn answer(&mut self, group: &mut Group, place: usize, ahead: &mut VecDeque<Group>) -> Option<Patched> {
-        // Each row either answers about this flag or has ended before it was sent; a new one begins with it.
-        for _ in 0..ROWS_MAX {
+        // Each row either answers about this flag or has ended before it was sent; a new one begins with it. Every row that
+        // is begun is asked: the answer that it was left with would be taken for that of the next flag.
+        for row in 0..=ROWS_MAX {
             let is_sent = matches!(group.decided.get(place)?.step, Step::Send(_))
                 && matches!(group.meanwhile.get(place), Some(None))
                 && matches!(group.sendings.get(place), Some(Some(Ok(_))));
@@ -227,12 +228,13 @@ impl Run<'_> {
             }
             // What is under way is under way, whatever else has happened.
             if let Some(row) = &mut self.row {
-                if let Some(patched) = row.next().await {
+                let (environment, flag) = &group.decided.get(place)?.item.matter.subject;
+                if let Some(patched) = row.next(environment, flag).await {
                     return Some(patched);
                 }
                 self.row = None;
             }
-            if self.stopped.is_some() {
+            if self.stopped.is_some() || row == ROWS_MAX {
                 return None;
             }
             self.begin_row(group, place, ahead).await?;
