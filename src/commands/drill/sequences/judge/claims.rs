@@ -157,7 +157,8 @@ fn undo(claim: &Claim<'_>, flag: &str) -> Option<String> {
         let record = record(look.content, flag)?;
         let is_theirs = is_tombstone(&record)
             || claim.ledger.has_sent(flag, &record)
-            || is_an_answer(claim.ledger, claim.editions, flag, &record);
+            || is_an_answer(claim.ledger, claim.editions, flag, &record)
+            || claim.editions.of_flag(flag).any(|edition| edition.base == record);
         (!is_theirs).then(|| format!("{flag} in {} is not LaunchDarkly's own: {record}", look.store))
     })
 }
