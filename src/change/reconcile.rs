@@ -62,7 +62,8 @@ pub struct Disagreement {
 pub struct History {
     /// Whether nothing that moved its version since the base touched what the override touches. `None`: not known.
     pub explained: Option<bool>,
-    /// Whether others touched it after the override began. They may have taken it back since, knowing more than we do.
+    /// Whether others touched it after the override began, or after its base. They may have taken it back since, knowing
+    /// more than we do.
     pub touched: bool,
     /// The aspects whose value of now was put there by this override, in an earlier revision. `None`: not known.
     pub ours: Option<BTreeSet<Aspect>>,

@@ -11,7 +11,7 @@
 //! | ours, version above M            | the same content as M | else LaunchDarkly's patches up to it are refused |
 //! | ours, version M                  | stays   | LaunchDarkly's own patch M is refused, but it says the same |
 //! | ours, version below M            | stays   | LaunchDarkly's patch M will take its place |
-//! | ours, of an older revision or another override | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
+//! | ours, of an older revision or another override, or bereft of it | the content that was sent, as M | LaunchDarkly's patch might be refused there, and the target would stay behind |
 //! | LaunchDarkly's, M or later       | stays   | it is the proof: the override ends here |
 //! | LaunchDarkly's, the override changes nothing on it | stays | likewise: nothing flips when the override ends |
 //! | not there                        | stays so | LaunchDarkly has taken the flag away: there is nothing to hold, and the override ends here |
@@ -69,6 +69,9 @@ pub struct Answer<'a> {
     /// Whether a guard has relays write its overlay there: a record that no override explains may then be this override on
     /// a record of LaunchDarkly's that only the guard has seen yet, and proves nothing; only `shown` does.
     pub overlaid: bool,
+    /// Whether what is known of the target was read before LaunchDarkly made `version`: then no record there can be
+    /// LaunchDarkly's own of that version or a later one.
+    pub from_before: bool,
 }
 
 /// What one target gets.
@@ -141,8 +144,10 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         return Ok(Settling::Settled(write(None, OverrideWrite::End(marks))));
     }
     let held = here.held(answer);
-    let is_behind =
-        here.own.is_some_and(|own| own.revision < answer.sent.revision || own.change() != answer.sent.change());
+    let is_behind = here.own.map_or_else(
+        || is_bereft(seen, answer),
+        |own| own.revision < answer.sent.revision || own.change() != answer.sent.change(),
+    );
     let is_above = here.record.is_some_and(|record| record.version() > answer.version);
     let after = if here.ours && (is_above || is_behind) { here.unless_it_stands(held.stands_as()?) } else { None };
     if !seen.own_keys {
@@ -170,7 +175,13 @@ pub fn settle(
     shown: Option<&Record>,
 ) -> Result<Option<Settling>, PatchError> {
     let OverrideState::Replayed { version } = merged.state else { return Ok(None) };
-    after_patch(by, target, seen, &Answer { sent: merged, version, shown, gives_way: false, overlaid: false }).map(Some)
+    after_patch(
+        by,
+        target,
+        seen,
+        &Answer { sent: merged, version, shown, gives_way: false, overlaid: false, from_before: false },
+    )
+    .map(Some)
 }
 
 /// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not
@@ -223,7 +234,7 @@ impl<'a> Found<'a> {
         let is_above = |own: &Override, record: &Record| matches!(own.state, OverrideState::Replayed { version } if record.version() > version);
         let ours = record.is_some_and(|record| {
             let is_theirs = record.is_tombstone() || (!answer.overlaid && own.is_some_and(|own| is_above(own, record)));
-            !is_theirs && is_ours(record, overrides().chain(&on_the_answer))
+            !is_theirs && (is_ours(record, overrides().chain(&on_the_answer)) || is_bereft(seen, answer))
         });
         // Once somebody says that it was sent, no guard makes anything of what LaunchDarkly has.
         let is_replayed = |known: &Override| matches!(known.state, OverrideState::Replayed { .. });
@@ -272,6 +283,21 @@ impl<'a> Found<'a> {
     fn replaceable(&self) -> Option<&Record> {
         self.record.filter(|record| !record.is_tombstone())
     }
+}
+
+/// Whether what stands in a target is ours though nothing there says so: its override was lost (an eviction) and the record
+/// was not, so that it may be on an older record of LaunchDarkly's than is known elsewhere. It has what was sent, and a
+/// version that LaunchDarkly reached only after it was read. Left there it would hold back LaunchDarkly's own, and would be
+/// taken for it.
+pub fn is_bereft(seen: &Seen, answer: &Answer<'_>) -> bool {
+    let is_it = |record: &Record| {
+        record.version() >= answer.version && patch::changes_nothing(record, &answer.sent.instructions).unwrap_or(false)
+    };
+    answer.from_before
+        && !answer.overlaid
+        && seen.own_keys
+        && seen.override_.is_none()
+        && seen.copy.readable().is_some_and(is_it)
 }
 
 /// Whether `record` may be what a guard made of LaunchDarkly's answer `version`, or of something later, because no store had

@@ -105,7 +105,7 @@ impl Courier {
             }
             outbox.clear().await;
         });
-        Patches { jobs, answers, due: 0 }
+        Patches { jobs, answers, due: VecDeque::new() }
     }
 }
 
@@ -222,21 +222,25 @@ pub type Patched = Result<Result<Unread, ApiError>, ApiError>;
 pub struct Patches {
     jobs: mpsc::UnboundedSender<Outgoing>,
     answers: Inbox<Patched>,
-    /// How many were added and not answered yet.
-    due: usize,
+    /// What was added and not answered yet, in order.
+    due: VecDeque<(Environment, FlagKey)>,
 }
 
 impl Patches {
     /// Adds one to the row. Where the row has ended, it is not sent.
     pub fn add(&mut self, patch: Outgoing) {
-        self.due += 1;
+        self.due.push_back((patch.environment.clone(), patch.flag.clone()));
         let _ = self.jobs.send(patch);
     }
 
-    /// What came of the next one that was added, in order. `None` where the row has ended before it, so that it was not
-    /// sent; or where none is left.
-    pub async fn next(&mut self) -> Option<Patched> {
-        self.due = self.due.checked_sub(1)?;
+    /// What came of the next one that was added, in order, which must be that of `flag`. `None` where the row has ended
+    /// before it, so that it was not sent; where none is left; or where it is another flag's turn, whose answer must never
+    /// be taken for this one's.
+    pub async fn next(&mut self, environment: &Environment, flag: &FlagKey) -> Option<Patched> {
+        let (of, due) = self.due.pop_front()?;
+        if of != *environment || due != *flag {
+            return None;
+        }
         self.answers.next().await
     }
 }

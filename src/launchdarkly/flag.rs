@@ -14,6 +14,7 @@ use crate::flag::configuration::Serve;
 use crate::flag::configuration::Share;
 use crate::flag::key::EnvironmentKey;
 use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
 use crate::launchdarkly::wire;
 
 /// The context kind where none is named.
@@ -98,6 +99,15 @@ impl RemoteFlag {
             last_modified: last_modified.and_then(|at| Timestamp::from_millisecond(at).ok()),
             tags: read.tags,
         })
+    }
+}
+
+impl RemoteFlag {
+    /// Whether a record is, in all that decides, the one that LaunchDarkly sends of this flag now.
+    pub fn is_sent_as(&self, record: &Record) -> bool {
+        !self.archived
+            && self.version == record.version()
+            && self.configuration.differs(&Configuration::of_record(record)).is_empty()
     }
 }
 

@@ -13,6 +13,7 @@ use super::stage::FLAGS;
 use super::stage::Shop;
 use super::stage::TOKEN;
 use crate::support::rc::Rc;
+use crate::update::stage::wait_until;
 
 #[test]
 fn an_answer_that_never_came_is_found_out_by_reading() {
@@ -141,6 +142,45 @@ fn an_answer_that_is_lost_every_time_is_sent_once() {
     shop.fault(Fault::new(FaultKind::Reset).on("PATCH", "*").after_applying());
     shop.rc("replay").code(0).out("off in LaunchDarkly v43").out("off in LaunchDarkly v6");
     assert_eq!(shop.patches(), 2);
+}
+
+/// The answer to the very last attempt is lost like any other: it is found out by reading.
+#[test]
+fn the_last_attempt_is_looked_at_as_well() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    let lost = || Fault::new(FaultKind::Reset).on("PATCH", "*").times(1);
+    shop.fault(Fault::status(409).on("PATCH", "*").times(3));
+    shop.fault(lost().after_applying());
+    shop.rc("replay").code(0).out("off in LaunchDarkly v43").out("DONE");
+    assert_eq!((shop.patches(), shop.version("checkout")), (4, 43));
+    shop.rc("verify").code(0);
+
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f refunds -s off").code(0);
+    shop.fault(Fault::status(409).on("PATCH", "*").times(3));
+    shop.fault(lost());
+    shop.rc("replay").code(7).out("refunds").out("read once more, LaunchDarkly does not show it");
+    assert_eq!((shop.patches(), shop.version("refunds")), (4, 5));
+}
+
+/// The answer is lost, and LaunchDarkly cannot be read any more: that it may have the patch is said.
+#[test]
+fn what_may_have_been_taken_is_said() {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.fault(Fault::new(FaultKind::Slow { milliseconds: 1_500 }).on("PATCH", "*").times(1));
+    shop.fault(Fault::new(FaultKind::Reset).on("PATCH", "*").times(1).after_applying());
+    let run = shop.started(shop.home.path(), "replay");
+    wait_until("it sends", || shop.patches() > 0);
+    shop.fault(Fault::status(403).on("GET", FLAGS));
+    let (code, told) = run.finished();
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("whether LaunchDarkly has taken the patch is not known"), "{told}");
+    assert_eq!((shop.patches(), shop.version("checkout")), (1, 43));
+    shop.back();
+    shop.rc("replay").code(0).out("already so");
+    assert_eq!(shop.patches(), 1);
 }
 
 /// LaunchDarkly has the patch, and then cannot be read: nothing is claimed, and the next replay knows.

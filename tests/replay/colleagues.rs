@@ -6,8 +6,10 @@ use relay_commander::drill::launchdarkly::Fault;
 use relay_commander::drill::launchdarkly::FaultKind;
 use serde_json::json;
 
+use super::stage::PREFIX;
 use super::stage::Shop;
 use super::stage::TOKEN;
+use super::stage::environment;
 use crate::support::rc::Rc;
 
 #[test]
@@ -21,6 +23,27 @@ fn a_colleagues_override_is_replayed_from_here() {
     shop.colleague(&other, "replay").code(0);
     assert_eq!(shop.patches(), 2);
     assert_eq!(std::fs::read_dir(other.path().join("playback/replayed")).unwrap().count(), 1);
+}
+
+/// A replay has begun a file here for one flag of a colleague's change. An update that then finishes more of the same change
+/// must not begin a second file for it: the two would tell of one change, and otherwise.
+#[test]
+fn a_colleagues_change_has_one_file_here() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    let other = tempfile::tempdir().unwrap();
+    shop.colleague(&other, "update -f checkout -f refunds -s off --as bob").code(0);
+    shop.rc("replay -f refunds --request-approval").code(6);
+    assert_eq!(shop.files("playback").len(), 1);
+    let filled = shop.control().sdk_flags(&environment()).unwrap();
+    let filled: Vec<(String, String)> = filled.into_iter().map(|(key, record)| (key, record.to_string())).collect();
+    let filled: Vec<(&str, &str)> = filled.iter().map(|(key, record)| (key.as_str(), record.as_str())).collect();
+    shop.stores[1].line("FLUSHALL");
+    shop.stores[1].fill(PREFIX, &filled);
+    shop.rc("update -f checkout -f refunds -s off").code(0).out("DONE: 2 flags are as asked for in 2 of 2 stores");
+    assert_eq!((shop.stands(1, "checkout"), shop.stands(1, "refunds")), ((43, false), (6, false)));
+    assert_eq!(shop.override_(0, "checkout"), shop.override_(1, "checkout"), "the same change");
+    shop.rc("verify").nowhere("tells of the same change");
+    shop.rc("status").nowhere("tells of the same change");
 }
 
 #[test]

@@ -115,6 +115,21 @@ fn changed_and_changed_back_beside_another_change() {
     assert_eq!(shop.patches(), 0);
 }
 
+/// The store was behind LaunchDarkly when the override was made on its record: nobody here has seen the switch turned.
+#[test]
+fn changed_and_changed_back_before_the_override_and_after_its_base() {
+    let shop = Shop::new(|seed| seed);
+    let other = shop.control().variation_id(&environment(), &flag("checkout"), 1).unwrap();
+    shop.patched("checkout", &[json!({"kind": "turnFlagOff"})]);
+    shop.patched("checkout", &[json!({"kind": "turnFlagOn"})]);
+    shop.rc("update -f checkout -s off").code(0);
+    assert_eq!(shop.stands(0, "checkout"), (43, false));
+    let rule = json!({"kind": "updateFallthroughVariationOrRollout", "variationId": other});
+    shop.patched("checkout", &[rule]);
+    shop.rc("replay").code(6).out("CHANGED AND CHANGED BACK");
+    assert_eq!(shop.patches(), 0);
+}
+
 /// What was decided was decided about what was read then.
 #[test]
 fn changed_and_changed_back_while_it_is_sent() {
@@ -186,4 +201,21 @@ fn a_conflict_that_is_left_does_not_fill_the_disk() {
     assert!(once.contains(r#""decision":"skip""#), "{once}");
     shop.rc("replay").code(6);
     assert_eq!(shop.text_of("playback"), once);
+}
+
+/// Nor does one that was decided and that still waits for somebody to want a review.
+#[test]
+fn a_decision_that_cannot_be_carried_out_is_noted_once() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.patched("refunds", &[json!({"kind": "turnFlagOff"})]);
+    shop.patched("refunds", &[json!({"kind": "turnFlagOn"})]);
+    shop.rc("replay --on-conflict override").code(6).out("needs an approval");
+    let once = shop.text_of("playback");
+    assert!(once.contains(r#""decision":"override""#), "{once}");
+    shop.rc("replay --on-conflict override").code(6);
+    assert_eq!(shop.text_of("playback"), once);
+    // Another decision is another fact.
+    shop.rc("replay --on-conflict skip").code(6);
+    assert!(shop.text_of("playback").contains(r#""decision":"skip""#));
 }

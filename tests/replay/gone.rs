@@ -180,6 +180,8 @@ fn an_override_that_is_gone_is_done_if_the_audit_log_names_it() {
     for store in &shop.stores {
         store.line("FLUSHALL");
     }
+    // What stands there now is not what was written: that alone would tell that LaunchDarkly has it.
+    shop.patched("checkout", &[json!({"kind": "updateDescription", "value": "…"})]);
     shop.fill();
     // Where the log cannot be read, it stays a question.
     shop.fault(Fault::status(403).on("GET", "/api/v2/auditlog*"));
@@ -215,4 +217,49 @@ fn nobody_is_asked_once_for_each_edit() {
     shop.fault(Fault::new(FaultKind::Status { status: 429, retry_after: Some(3_600) }));
     shop.rc("replay").code(6).out("audit log could not be read");
     assert_eq!(shop.received("GET").len(), 1);
+}
+
+/// The override was lost, and LaunchDarkly made the same change itself: its record is, to the version, the one that the
+/// edit wrote. Putting "LaunchDarkly's record" back would undo what LaunchDarkly says.
+fn done_there_as_well() -> Shop {
+    let shop = Shop::new(|seed| seed);
+    shop.rc("update -f checkout -s off").code(0);
+    shop.patched("checkout", &[json!({"kind": "turnFlagOff"})]);
+    for store in &shop.stores {
+        store.run(&["FLUSHALL"]);
+    }
+    shop.fill();
+    assert_eq!((shop.version("checkout"), shop.stands(0, "checkout")), (43, (43, false)));
+    shop
+}
+
+#[test]
+fn launchdarklys_own_record_is_not_taken_for_ours() {
+    let shop = done_there_as_well();
+    shop.rc("verify").code(0);
+    shop.rc("replay").code(0).out("LaunchDarkly has it so by itself, as v43");
+    assert_eq!((shop.patches(), shop.files("playback").len(), shop.stands(1, "checkout")), (0, 0, (43, false)));
+    shop.rc("verify").code(0);
+}
+
+#[test]
+fn an_undo_leaves_launchdarklys_own_record_alone() {
+    let shop = done_there_as_well();
+    shop.rc("undo checkout --dry-run").code(0).out("LaunchDarkly's own record stands there");
+    shop.rc("undo checkout").code(0).out("LaunchDarkly's own record stands there");
+    assert_eq!((shop.stands(0, "checkout"), shop.stands(1, "checkout")), ((43, false), (43, false)));
+    shop.rc("verify").code(0);
+    shop.rc("replay").code(0);
+    assert_eq!(shop.patches(), 0);
+}
+
+/// In an outage nobody can tell: what the playback knows is put back, and that LaunchDarkly was not asked is said.
+#[test]
+fn an_undo_by_the_playback_alone_says_so() {
+    let shop = done_there_as_well();
+    shop.away();
+    shop.rc("undo checkout").code(0).out("LaunchDarkly was not asked").out("rc verify");
+    assert_eq!(shop.stands(0, "checkout"), (42, true));
+    shop.back();
+    shop.rc("verify").code(1).out("the stores are behind");
 }

@@ -1,10 +1,21 @@
 //! What is owed, sent once; what is looked at only.
 
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use serde_json::Value;
 use serde_json::json;
 
 use super::stage::PREFIX;
 use super::stage::Shop;
+use super::stage::TOKEN;
+use crate::support::redis::RedisServer;
 
 #[test]
 fn what_was_changed_in_the_outage_is_sent_once_and_moved() {
@@ -135,4 +146,62 @@ fn many_flags() {
     assert!(order.is_sorted(), "in the order of the plan: {order:?}");
     assert_eq!(shop.files("playback").len(), 0);
     shop.rc("verify").code(0);
+}
+
+/// A way to a Redis on which questions about what has ended, of which each look at a store has one, take longer than a
+/// look may be old: as many of them as `slow` says.
+fn slow_way_to(server: &RedisServer, slow: Arc<AtomicI32>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (here, there) = (listener.local_addr().unwrap().port(), server.port());
+    std::thread::spawn(move || {
+        for mut near in listener.incoming().flatten() {
+            let mut far = TcpStream::connect(("127.0.0.1", there)).unwrap();
+            let (mut back_from, mut back_to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
+            let slow = Arc::clone(&slow);
+            std::thread::spawn(move || {
+                let mut message = [0; 65_536];
+                while let Ok(length @ 1..) = near.read(&mut message) {
+                    let asks = message[..length].windows(20).any(|window| window == b"relaycommander:ended");
+                    if asks && slow.fetch_sub(1, Ordering::SeqCst) > 0 {
+                        std::thread::sleep(Duration::from_millis(1_100));
+                    }
+                    if far.write_all(&message[..length]).is_err() {
+                        return;
+                    }
+                }
+                let _ = far.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    here
+}
+
+/// Looking at the stores takes longer than the look may be old, again and again: what was made ready is not sent, and made
+/// ready anew. However often, each answer of LaunchDarkly is taken for that of its own flag and no other.
+#[test]
+fn no_answer_is_taken_for_that_of_another_flag() {
+    // The first look of the replay, and the one before it sends, are among them.
+    for looks in 2..=6 {
+        let shop = Shop::new(|seed| seed);
+        let server = RedisServer::with().tcp().start();
+        let flags = shop.control().sdk_flags(&super::stage::environment()).unwrap();
+        let flags: Vec<(String, String)> = flags.into_iter().map(|(key, record)| (key, record.to_string())).collect();
+        let flags: Vec<(&str, &str)> = flags.iter().map(|(key, record)| (key.as_str(), record.as_str())).collect();
+        server.fill(PREFIX, &flags);
+        let slow = Arc::new(AtomicI32::new(0));
+        let port = slow_way_to(&server, Arc::clone(&slow));
+        shop.settings(shop.home.path(), TOKEN);
+        let file = shop.home.path().join(".env");
+        let mut settings = std::fs::read_to_string(&file).unwrap();
+        let hosts = settings.lines().next().unwrap().to_owned();
+        settings = settings.replace(&hosts, &format!("REDIS_HOSTS=far=redis://127.0.0.1:{port}"));
+        std::fs::write(&file, settings.replace("RC_TIMEOUT=2s", "RC_TIMEOUT=20s")).unwrap();
+        shop.rc("update -f checkout -f refunds -s off").code(0);
+        slow.store(looks, Ordering::SeqCst);
+        shop.rc("replay").code(0).out("checkout  off in LaunchDarkly v43").out("refunds   off in LaunchDarkly v6");
+        assert_eq!((shop.version("checkout"), shop.version("refunds")), (43, 6), "{looks} slow looks");
+        assert!(!shop.is_on("checkout") && !shop.is_on("refunds"), "{looks} slow looks");
+        assert_eq!(shop.patches(), 2, "{looks} slow looks");
+    }
 }

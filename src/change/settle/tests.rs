@@ -24,8 +24,13 @@ fn sent() -> Override {
 }
 
 fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) -> Settling {
-    after_patch(&by(), &sample::target("a"), seen, &Answer { sent, version, shown, gives_way: false, overlaid: false })
-        .unwrap()
+    after_patch(
+        &by(),
+        &sample::target("a"),
+        seen,
+        &Answer { sent, version, shown, gives_way: false, overlaid: false, from_before: false },
+    )
+    .unwrap()
 }
 
 fn held(found: Settling) -> (Option<Record>, Override) {
@@ -155,7 +160,8 @@ fn what_is_over_gives_way() {
     over.revision = 8;
     let here = seen(Some(&over.in_force().unwrap()), Some(&over));
     assert_eq!(answered(&here, &sent(), 43, None), Settling::OfItsOwn);
-    let answer = Answer { sent: &sent(), version: 43, shown: None, gives_way: true, overlaid: false };
+    let answer =
+        Answer { sent: &sent(), version: 43, shown: None, gives_way: true, overlaid: false, from_before: false };
     let (after, next) = held(after_patch(&by(), &sample::target("a"), &here, &answer).unwrap());
     assert_eq!(after.unwrap().version(), 43);
     assert_eq!((next.changes, next.state), (sent().changes, OverrideState::Replayed { version: 43 }));
@@ -271,9 +277,30 @@ proptest! {
 #[test]
 fn what_a_guard_may_have_made_of_another_change_is_no_proof() {
     let (told, sent) = (seen(Some(&flag(46, false, 1, 2)), Some(&sent())), sent());
-    let answer = |overlaid| Answer { sent: &sent, version: 46, shown: None, gives_way: false, overlaid };
+    let answer =
+        |overlaid| Answer { sent: &sent, version: 46, shown: None, gives_way: false, overlaid, from_before: false };
     let of = |overlaid| after_patch(&by(), &sample::target("a"), &told, &answer(overlaid)).unwrap();
     assert_eq!(settled(of(false)), None, "nobody is there who would have made it: LaunchDarkly's own");
     let (after, next) = held(of(true));
     assert_eq!((after, next.state, next.upstream.version()), (None, OverrideState::Replayed { version: 46 }, 42));
+}
+
+/// The override was evicted here, and its record stands on an older record of LaunchDarkly's than is known elsewhere. It was
+/// read before LaunchDarkly made 45, so it cannot be LaunchDarkly's, whatever its version says.
+#[test]
+fn a_record_that_lost_its_override_is_not_taken_for_launchdarklys() {
+    let (sent, bereft) = (sent(), flag(45, false, 2, 2));
+    let of = |record: &Record, from_before, overlaid| {
+        let answer = Answer { sent: &sent, version: 45, shown: None, gives_way: false, overlaid, from_before };
+        after_patch(&by(), &sample::target("a"), &seen(Some(record), None), &answer).unwrap()
+    };
+    assert_eq!(of(&bereft, false, false), Settling::NothingThere, "read later, it may be LaunchDarkly's");
+    assert_eq!(of(&bereft, true, true), Settling::NothingThere, "a guard sees to it");
+    assert_eq!(of(&flag(45, true, 2, 2), true, false), Settling::NothingThere, "not what was sent");
+    assert_eq!(of(&flag(44, false, 2, 2), true, false), Settling::NothingThere, "LaunchDarkly's own comes");
+    for version in [45, 47] {
+        let (after, next) = held(of(&flag(version, false, 2, 2), true, false));
+        assert!(after.unwrap().same_value(&flag(45, false, 1, 0)), "what was sent, as LaunchDarkly counts it");
+        assert_eq!(next.state, OverrideState::Replayed { version: 45 });
+    }
 }

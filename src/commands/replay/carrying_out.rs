@@ -217,8 +217,9 @@ impl Run<'_> {
     /// LaunchDarkly's answer to the patch of the flag at `place`. `None` where none is sent, or not in a row: what was read
     /// of LaunchDarkly is old by now, and each flag is read again first.
     async fn answer(&mut self, group: &mut Group, place: usize, ahead: &mut VecDeque<Group>) -> Option<Patched> {
-        // Each row either answers about this flag or has ended before it was sent; a new one begins with it.
-        for _ in 0..ROWS_MAX {
+        // Each row either answers about this flag or has ended before it was sent; a new one begins with it. Every row that
+        // is begun is asked: the answer that it was left with would be taken for that of the next flag.
+        for row in 0..=ROWS_MAX {
             let is_sent = matches!(group.decided.get(place)?.step, Step::Send(_))
                 && matches!(group.meanwhile.get(place), Some(None))
                 && matches!(group.sendings.get(place), Some(Some(Ok(_))));
@@ -227,12 +228,13 @@ impl Run<'_> {
             }
             // What is under way is under way, whatever else has happened.
             if let Some(row) = &mut self.row {
-                if let Some(patched) = row.next().await {
+                let (environment, flag) = &group.decided.get(place)?.item.matter.subject;
+                if let Some(patched) = row.next(environment, flag).await {
                     return Some(patched);
                 }
                 self.row = None;
             }
-            if self.stopped.is_some() {
+            if self.stopped.is_some() || row == ROWS_MAX {
                 return None;
             }
             self.begin_row(group, place, ahead).await?;
@@ -339,11 +341,12 @@ async fn look_again<'l>(stores: &Stores, overrides: impl Iterator<Item = (&'l mu
     }
 }
 
-/// What is noted of a decision. A conflict that was left the same way before is not noted again each time.
+/// What is noted of a decision. A conflict that was decided the same way before, and of which nothing came since, is not
+/// noted again each time: replays may come every few minutes, from a timer.
 fn conflict(item: &Item, decision: Decision) -> Option<Happened> {
-    let told = words::conflict(item);
-    let is_known = decision == Decision::Skip && item.matter.conflict.as_ref() == Some(&told);
-    (!is_known).then(|| Happened::Conflict { told, decision: Some(decision.word().to_owned()) })
+    let noted = (words::conflict(item), decision.word().to_owned());
+    let is_known = item.matter.conflict.as_ref() == Some(&noted);
+    (!is_known).then_some(Happened::Conflict { told: noted.0, decision: Some(noted.1) })
 }
 
 /// What comes of an override that is not, any more, what was decided about.

@@ -47,13 +47,16 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
     let is_touched = audit.entries.iter().filter(after_the_beginning).any(|entry| by_others(&entry));
     let wanted = usize::try_from(moved).unwrap_or(usize::MAX);
     let newest: Vec<&AuditEntry> = audit.entries.iter().take(wanted).collect();
-    let accounted = newest.len() == wanted && !newest.iter().any(|entry| by_others(entry) || moves_list(entry));
+    let touched_since_the_base = newest.iter().any(by_others);
+    let accounted = newest.len() == wanted && !touched_since_the_base && !newest.iter().any(moves_list);
     Told {
         history: History {
             // One entry for each version is what LaunchDarkly seems to do, and nowhere promised. So none that came after
             // the override may touch it either.
             explained: Some(accounted && !is_touched),
-            touched: is_touched,
+            // The store may have been behind LaunchDarkly when the override began: what came before it, and after its base,
+            // nobody here has seen.
+            touched: is_touched || touched_since_the_base,
             ours: whose(audit, &touched, ours),
         },
         delivered: delivered.and_then(|newer| u64::try_from(newer).ok()),
@@ -140,6 +143,18 @@ mod tests {
         assert_eq!(explained(&log(&[quiet, unknown, unknown]), 2), Some(false), "it may be anything");
         // Were tags to move no version, the two that did would be these.
         assert_eq!(explained(&log(&[quiet, toggled, toggled, quiet, quiet]), 2), Some(false));
+    }
+
+    /// The store was behind: LaunchDarkly had moved on before the override was made on the old record.
+    #[test]
+    fn what_came_after_the_base_counts_though_it_came_before_the_override() {
+        let rule: (&[&str], Option<ChangeId>) = (&["updateRules"], None);
+        let toggled: (&[&str], Option<ChangeId>) = (&["updateOn"], None);
+        let touched = |log: &AuditLog, moved| told(log, &off(&[made_after(9)]), moved).history.touched;
+        assert!(touched(&log(&[toggled, toggled, rule]), 3));
+        assert!(touched(&log(&[toggled, toggled, rule]), 2));
+        assert!(!touched(&log(&[toggled, toggled, rule]), 1), "the base has what came before");
+        assert!(!touched(&log(&[rule, rule]), 2));
     }
 
     #[test]

@@ -163,6 +163,11 @@ pub enum StrayOutcome {
     },
     /// LaunchDarkly has it: its audit log names the change.
     InAuditLog(String),
+    /// What it wrote is, by now, LaunchDarkly's own record: there is nothing to send and nothing to put back.
+    Theirs {
+        /// LaunchDarkly's version.
+        version: u64,
+    },
     /// It was never written.
     Nowhere,
     /// It was given up.

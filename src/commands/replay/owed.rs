@@ -30,6 +30,7 @@ use crate::commands::overview::FiledEdit;
 use crate::commands::overview::Situation;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
 use crate::playback::LoadedFile;
 
 /// A flag of an environment.
@@ -61,8 +62,9 @@ pub struct Matter {
     pub silent: Vec<Target>,
     /// LaunchDarkly's ids of approval requests that were made for it earlier, as the playback here tells.
     pub requests: Vec<String>,
-    /// What the newest of its edits says of a conflict, if that is how it stands: it need not be noted twice.
-    pub conflict: Option<String>,
+    /// What the newest of its edits says of a conflict and of how it was decided, if that is how it stands: it need not be
+    /// noted twice.
+    pub conflict: Option<(String, String)>,
 }
 
 impl Matter {
@@ -87,6 +89,8 @@ pub struct Stray {
     pub part: Part,
     /// What is known of it.
     pub why: Astray,
+    /// What it wrote, where that still stands.
+    pub stands: Vec<Record>,
 }
 
 /// Why an edit is part of no override.
@@ -204,8 +208,17 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
     }
     for filed in others {
         let why = astray(&filed, situation, silent, folds);
-        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why });
+        let stands = match &why {
+            Astray::Stands(targets) => records(situation, targets),
+            _ => Vec::new(),
+        };
+        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why, stands });
     }
+}
+
+fn records(situation: &Situation<'_>, targets: &[Target]) -> Vec<Record> {
+    let there = situation.seen.iter().filter(|(chosen, _)| targets.contains(&chosen.target));
+    there.filter_map(|(_, seen)| seen.copy.readable().cloned()).collect()
 }
 
 fn part(filed: &FiledEdit<'_>) -> Part {
@@ -259,9 +272,9 @@ fn request(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
     asked.filter(|_| folded(filed, folds).is_some_and(|state| !state.is_over()))
 }
 
-fn conflict(filed: &FiledEdit<'_>, folds: &Folds) -> Option<String> {
+fn conflict(filed: &FiledEdit<'_>, folds: &Folds) -> Option<(String, String)> {
     match &folded(filed, folds)?.standing {
-        EditStanding::Conflict { told, decision: Some(_) } => Some(told.clone()),
+        EditStanding::Conflict { told, decision: Some(decision) } => Some((told.clone(), decision.clone())),
         _ => None,
     }
 }

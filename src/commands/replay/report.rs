@@ -301,6 +301,9 @@ fn stray_told(stray: &StrayDone) -> String {
         }
         StrayOutcome::Replayed { version } => format!("LaunchDarkly has it as v{version}"),
         StrayOutcome::InAuditLog(entry) => format!("LaunchDarkly has it, says its audit log: {entry}"),
+        StrayOutcome::Theirs { version } => {
+            format!("nothing to send: LaunchDarkly has it so by itself, as v{version}, and that is what stands there")
+        }
         StrayOutcome::Nowhere => {
             format!("stands in no store, so nothing is owed. To write it: rc update --resume {}", stray.change.short())
         }
@@ -442,6 +445,7 @@ fn change_json(stray: &StrayDone) -> ChangeJson {
         StrayOutcome::Ended(mark) => ("ended", Some(mark.ending.to_string())),
         StrayOutcome::Replayed { .. } => ("replayed", None),
         StrayOutcome::InAuditLog(entry) => ("in-audit-log", Some(entry.clone())),
+        StrayOutcome::Theirs { .. } => ("already-so", None),
         StrayOutcome::Nowhere => ("nowhere", None),
         StrayOutcome::GivenUp => ("given-up", None),
         StrayOutcome::Undone(_) => ("undone", None),

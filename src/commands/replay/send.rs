@@ -109,6 +109,8 @@ impl Sending {
     ) -> Sent {
         let (environment, flag) = &item.matter.subject;
         let mut came = first;
+        // Whether LaunchDarkly may have taken an earlier attempt.
+        let mut unknown = false;
         for attempt in 1..=ATTEMPTS_MAX {
             let patched = match came.take() {
                 Some(patched) => patched,
@@ -116,7 +118,7 @@ impl Sending {
                     match self.decide_again(item, client).await {
                         Ok(None) => {}
                         Ok(Some(sent)) => return sent,
-                        Err(error) => return stopped_or_left(error),
+                        Err(error) => return stopped_or_left(error, unknown),
                     }
                     let noted = files.note(&[(&item.matter.subject, self.attempted(item))], Syncing::Now);
                     if let Err(error) = noted {
@@ -134,10 +136,14 @@ impl Sending {
                 }
                 Err(ApiError::ApprovalRequired { .. }) => return Sent::NeedsApproval,
                 Err(error) => match after(&error) {
-                    After::Again if attempt < ATTEMPTS_MAX => client.back_off(attempt, &error).await,
+                    After::Again if attempt < ATTEMPTS_MAX => {
+                        unknown = error.may_have_happened();
+                        client.back_off(attempt, &error).await;
+                    }
                     After::Again if matches!(error, ApiError::OptimisticLock { .. }) => {
                         return Sent::Left(Left::failed(error.into()));
                     }
+                    After::Again if error.may_have_happened() => return self.look_at_last(item, client, error).await,
                     After::Again => return Sent::Failing(error.into()),
                     After::Left => return Sent::Left(Left::failed(error.into())),
                     After::Stop => return Sent::Stop(error.into()),
@@ -145,6 +151,19 @@ impl Sending {
             }
         }
         Sent::Left(Left::undecided("LaunchDarkly's flag changes again and again", words::command(item, "")))
+    }
+
+    /// Nothing more is sent, and LaunchDarkly may have taken the last attempt, which ended with `error`: it is read once more.
+    async fn look_at_last(&mut self, item: &Item, client: &Client, error: ApiError) -> Sent {
+        match self.decide_again(item, client).await {
+            Ok(Some(sent)) => sent,
+            Ok(None) => {
+                let mut failure = Failure::from(error);
+                failure.message.push_str("; read once more, LaunchDarkly does not show it");
+                Sent::Failing(failure)
+            }
+            Err(error) => stopped_or_left(error, true),
+        }
     }
 
     /// What LaunchDarkly shows once it has taken the patch.
@@ -264,8 +283,14 @@ fn after(error: &ApiError) -> After {
     }
 }
 
-fn stopped_or_left(error: ApiError) -> Sent {
+/// What follows where the flag could not be read again. `unknown`: LaunchDarkly may have taken the patch.
+fn stopped_or_left(error: ApiError, unknown: bool) -> Sent {
     let stops = error.is_outage()
         || matches!(error, ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } | ApiError::RateLimited { .. });
-    if stops { Sent::Stop(error.into()) } else { Sent::Left(Left::failed(error.into())) }
+    let mut failure = Failure::from(error);
+    if unknown {
+        let problem = std::mem::take(&mut failure.message);
+        failure.message = format!("whether LaunchDarkly has taken the patch is not known; {problem}");
+    }
+    if stops { Sent::Stop(failure) } else { Sent::Left(Left::failed(failure)) }
 }

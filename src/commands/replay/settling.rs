@@ -52,7 +52,8 @@ fn word(outcome: &Outcome, matter: &Matter, evidence: &Evidence) -> Option<Word>
         | Outcome::Had { version, .. }
         | Outcome::Before { version } => {
             let shown = evidence.shown(&matter.subject, &matter.override_, *version);
-            Some(Word::Has { version: *version, shown })
+            let from_before = matches!(outcome, Outcome::Replayed { more: false, .. });
+            Some(Word::Has { version: *version, shown, from_before })
         }
         Outcome::Nothing => Some(Word::Over(Ending::Settled)),
         Outcome::Abandoned { .. } => Some(Word::Over(Ending::Abandoned)),
@@ -193,7 +194,7 @@ pub async fn settle_shown(
         let targets: Vec<_> =
             one.stores.iter().filter(|(_, came)| **came == Came::Held).map(|(target, _)| target).collect();
         matters.push(stores::seen_now(ground.stores, one, &targets).await);
-        words.push(Word::Has { version, shown: Some(shown) });
+        words.push(Word::Has { version, shown: Some(shown), from_before: false });
         places.push(place);
     }
     let tellings: Vec<Telling<'_>> =

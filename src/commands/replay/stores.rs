@@ -59,6 +59,8 @@ pub enum Word {
         version: u64,
         /// LaunchDarkly's own record, where its own data path showed one.
         shown: Option<Record>,
+        /// Whether the stores were read before LaunchDarkly made that version.
+        from_before: bool,
     },
     /// It is over, and LaunchDarkly's record goes back.
     Over(Ending),
@@ -285,7 +287,7 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>, guards: &Guards) -> Option<Record> {
-    let Word::Has { version, shown } = &telling.word else { return None };
+    let Word::Has { version, shown, from_before } = &telling.word else { return None };
     let is_owed = !matches!(telling.sent.state, OverrideState::Replayed { .. });
     // Where a guard holds, it may be what the guard makes of LaunchDarkly's.
     let theirs = telling.matter.seen.iter().filter(|(target, _)| !guards.hold(target)).filter_map(|(_, seen)| {
@@ -293,7 +295,9 @@ fn shown_elsewhere(telling: &Telling<'_>, guards: &Guards) -> Option<Record> {
         let record = seen.copy.readable().filter(|_| seen.own_keys)?;
         let theirs = !is_ours(record, seen.own().into_iter().chain([telling.sent]));
         let doubtful = is_owed && settle::may_be_overlaid(record, telling.sent, *version);
-        (theirs && !doubtful).then(|| record.clone())
+        // LaunchDarkly's own of that version was nowhere then.
+        let too_early = *from_before && record.version() >= *version;
+        (theirs && !doubtful && !too_early).then(|| record.clone())
     });
     // What others show counts only by its version: hosts may hold different content.
     let theirs = theirs.filter(|record| record.version() >= *version && shows(record, telling.sent, *version));
@@ -316,11 +320,13 @@ fn decided(
         return (Came::Newer, None);
     }
     match &telling.word {
-        Word::Has { version, .. } => {
+        Word::Has { version, from_before, .. } => {
+            let from_before = *from_before && job.attempt == 0;
             // A guard ends it, when LaunchDarkly's stream shows it.
             let overlaid = guards.hold(target);
             let shown = shown.filter(|_| !overlaid);
-            let answer = Answer { sent: telling.sent, version: *version, shown, gives_way: is_over, overlaid };
+            let answer =
+                Answer { sent: telling.sent, version: *version, shown, gives_way: is_over, overlaid, from_before };
             match settle::after_patch(&by, target, seen, &answer) {
                 Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),

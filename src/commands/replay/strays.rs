@@ -77,7 +77,10 @@ pub async fn find_out(
                 let found = log.and_then(|log| log.as_ref().ok()).and_then(|log| log.of_change(change));
                 match found {
                     Some(entry) => StrayOutcome::InAuditLog(words::entry_in_words(entry)),
-                    None => undecided(&stray, log),
+                    None => match theirs(client, &stray).await {
+                        Some(version) => StrayOutcome::Theirs { version },
+                        None => undecided(&stray, log),
+                    },
                 }
             }
         };
@@ -85,6 +88,14 @@ pub async fn find_out(
     }
     ask(&mut done, arguments, context).await;
     done
+}
+
+/// LaunchDarkly's version, where the record by which an edit seems to stand is LaunchDarkly's own: it made the same change
+/// itself, and its versions count as ours do.
+async fn theirs(client: Option<&Client>, stray: &Stray) -> Option<u64> {
+    let client = client.filter(|_| !stray.stands.is_empty())?;
+    let now = client.flag(&stray.subject.0, &stray.subject.1).await.ok()?;
+    stray.stands.iter().all(|record| now.is_sent_as(record)).then_some(now.version)
 }
 
 fn oldest(strays: &[Stray]) -> BTreeMap<Subject, i64> {
@@ -196,6 +207,7 @@ fn event(stray: &StrayDone) -> Option<Happened> {
             why: format!("{} by {} {}, says a store", mark.ending, harmless(&mark.actor.user), time::full(mark.at)),
         }),
         StrayOutcome::InAuditLog(_) => Some(Happened::Settled { target: None, version: None }),
+        StrayOutcome::Theirs { version } => Some(Happened::Settled { target: None, version: Some(*version) }),
         StrayOutcome::GivenUp => {
             Some(Happened::Abandoned { why: "its override was gone, and nobody knew more".to_owned() })
         }

@@ -1,5 +1,6 @@
 //! `rc undo`: puts back what LaunchDarkly last sent, and ends the override that stood in its place.
 
+mod by_the_playback;
 mod putting_back;
 mod report;
 
@@ -16,21 +17,16 @@ use super::lookout;
 use super::motive::MotiveArguments;
 use super::overview;
 use super::overview::EnvironmentView;
-use super::overview::FiledEdit;
 use super::overview::Scope;
 use super::overview::Situation;
 use super::place::Surroundings;
 use crate::change::edit::Change;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
-use crate::change::event::Happened;
 use crate::change::id::ChangeId;
 use crate::change::merge::Standing;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::change::recorded::OverrideWrite;
-use crate::change::recorded::Write;
-use crate::change::seen::Seen;
 use crate::change::state;
 use crate::change::state::EditStanding;
 use crate::change::target::Target;
@@ -42,7 +38,6 @@ use crate::error::Failure;
 use crate::error::Kind;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
-use crate::flag::record::Record;
 use crate::settings::readable;
 use crate::ui::harmless::harmless;
 use crate::ui::time;
@@ -85,6 +80,10 @@ pub struct Wanted<'o> {
     pub silent: Vec<(Target, String)>,
     /// What each target that answered gets.
     pub plan: Vec<(Target, PutBack)>,
+    /// Where only the playback explains the record, and LaunchDarkly says that it is its own.
+    pub theirs: Vec<Target>,
+    /// Why LaunchDarkly could not say whose it is.
+    pub unsaid: Option<String>,
 }
 
 /// Runs it.
@@ -104,13 +103,14 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     for wanted in &mut wanted {
         let plan = |(chosen, seen): &(super::targets::Chosen, crate::change::seen::Seen)| {
             let planned = match undo::undo(&by, &chosen.target, seen, &wanted.situation.standing) {
-                PutBack::NothingThere => by_the_playback(&by, wanted.situation, &chosen.target, seen),
+                PutBack::NothingThere => by_the_playback::put_back(&by, wanted.situation, &chosen.target, seen),
                 planned => planned,
             };
             (chosen.target.clone(), planned)
         };
         wanted.plan = wanted.situation.seen.iter().map(plan).collect();
     }
+    by_the_playback::leave_theirs(context, &mut wanted).await;
     refuse_what_launchdarkly_has(&wanted)?;
     refuse_where_nobody_answered(&wanted)?;
     if !arguments.dry_run {
@@ -195,6 +195,8 @@ async fn select<'o>(
         situation,
         silent: view.silent().map(|(chosen, error)| (chosen.target.clone(), error.to_string())).collect(),
         plan: Vec::new(),
+        theirs: Vec::new(),
+        unsaid: None,
     };
     Ok(meant.into_iter().map(wanted).collect())
 }
@@ -231,61 +233,6 @@ fn changes(situation: &Situation<'_>) -> BTreeSet<ChangeId> {
     let overrides = situation.seen.iter().filter_map(|(_, seen)| seen.own()).chain(situation.standing.in_force());
     let filed = situation.filed.iter().map(|filed| filed.file.change());
     overrides.flat_map(|override_| override_.changes.iter().copied()).chain(filed).collect()
-}
-
-/// Where no override is known (our keys are forbidden there, or somebody deleted them), the playback may still tell that
-/// the record there is ours, and what it was before: then that is put back.
-fn by_the_playback(by: &By, situation: &Situation<'_>, target: &Target, seen: &Seen) -> PutBack {
-    let Some(record) = seen.copy.exact_record().cloned().filter(|_| situation.standing == Standing::None) else {
-        return PutBack::NothingThere;
-    };
-    // An undo's own file tells the way back: walked once more, it would lead to what was undone.
-    let edits = situation.filed.iter().filter(|filed| filed.file.intent.change.kind != ChangeKind::Undo);
-    let written: Vec<(Record, Record)> = edits.flat_map(|filed| written_there(filed, target)).collect();
-    let mut original = record.clone();
-    // One step back for each edit; our edits never form a circle, and the number of steps says so.
-    for _ in 0..written.len() {
-        match written.iter().find(|(_, after)| after.same_value(&original)) {
-            Some((before, _)) => original = before.clone(),
-            None => break,
-        }
-    }
-    if original.same_value(&record) {
-        return PutBack::NothingThere;
-    }
-    PutBack::Write(Box::new(Write {
-        target: target.clone(),
-        flag: situation.flag.clone(),
-        before: Some(record),
-        after: Some(original),
-        override_before: seen.override_text.clone(),
-        override_after: OverrideWrite::Keep,
-        change: by.change,
-    }))
-}
-
-/// Whether nothing tells whose record stands in a target: its override is gone without having ended (an eviction, a flush),
-/// and the record is none of those that the playback knows. It may be LaunchDarkly's newer one, or a colleague's edit whose
-/// override was lost as well.
-pub fn is_nobodys(situation: &Situation<'_>, target: &Target) -> bool {
-    let seen = situation.seen.iter().find(|(chosen, _)| chosen.target == *target).map(|(_, seen)| seen);
-    let Some(record) = seen.filter(|seen| seen.own_keys).and_then(|seen| seen.copy.readable()) else { return false };
-    let mut known = situation.filed.iter().flat_map(|filed| written_there(filed, target)).peekable();
-    situation.standing == Standing::None
-        && known.peek().is_some()
-        && !known.any(|(before, after)| before.same_value(record) || after.same_value(record))
-}
-
-/// What a change's file says was written to a target: before and after, also where it was read again.
-fn written_there(filed: &FiledEdit<'_>, target: &Target) -> Vec<(Record, Record)> {
-    let intended = filed.file.intent.edits.get(filed.edit).into_iter().flat_map(|edit| &edit.targets);
-    let intended = intended.filter(|told| told.target == *target).map(|told| (&told.before, &told.after));
-    let again =
-        filed.file.events.iter().filter(|event| event.edit == filed.edit).filter_map(|event| match &event.what {
-            Happened::ReRead { target: there, before, after } if there == target => Some((before, after)),
-            _ => None,
-        });
-    intended.chain(again).filter_map(|(before, after)| Some((before.clone()?, after.clone()?))).collect()
 }
 
 fn one_environment(found: &[(&EnvironmentView<'_>, &Situation<'_>)], what: &str) -> Result<(), Failure> {

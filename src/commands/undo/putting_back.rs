@@ -27,7 +27,7 @@ use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::survey::Stores;
 use crate::commands::undo::Wanted;
-use crate::commands::undo::is_nobodys;
+use crate::commands::undo::by_the_playback::is_nobodys;
 use crate::commands::writing;
 use crate::error::Failure;
 use crate::playback::ChangeFile;

@@ -36,6 +36,9 @@ use crate::ui::time;
 use crate::ui::words::count;
 use crate::ui::words::list_some;
 
+/// Of a record that is not put back.
+const THEIRS: &str = "LaunchDarkly's own record stands there";
+
 /// Tells one undo.
 pub struct Report<'c> {
     /// Where it is told.
@@ -102,6 +105,11 @@ pub fn list(all: &[(&EnvironmentView<'_>, &Situation<'_>)], now: Timestamp) -> S
     table.to_string()
 }
 
+fn unsaid(why: &str) -> String {
+    let why = harmless(why);
+    format!("Only the playback says that the record was ours. LaunchDarkly was not asked ({why}). Look: rc verify")
+}
+
 fn on(record: &Record) -> String {
     Configuration::of_record(record).in_words(Aspect::On)
 }
@@ -119,7 +127,9 @@ impl Report<'_> {
             lines.push(paint(STRONG, &headline(wanted)));
             let mut table = Table::indented(2);
             for (target, planned) in &wanted.plan {
-                table.row([target.to_string(), planned_words(planned)]);
+                let is_theirs = wanted.theirs.contains(target);
+                let told = if is_theirs { THEIRS.to_owned() } else { planned_words(planned) };
+                table.row([target.to_string(), told]);
             }
             for (target, why) in &wanted.silent {
                 table.row([target.to_string(), harmless(why).into_owned()]);
@@ -155,11 +165,14 @@ impl Report<'_> {
             lines.push(paint(STRONG, &headline(one)));
             let mut table = Table::indented(2);
             for target in done.targets.iter().filter(|target| target.wanted == place) {
-                table.row(self.row(target));
+                table.row(self.row(target, one));
             }
             lines.push(table.to_string());
             if override_of(one.situation).is_some_and(awaits_approval) {
                 lines.push("  Its approval request is still open in LaunchDarkly: decline it there.".to_owned());
+            }
+            if let Some(why) = &one.unsaid {
+                lines.push(paint(NOTICE, &format!("  {}", unsaid(why))));
             }
             if was_perhaps_sent(one.situation) {
                 let told = "  A replay of it was cut off: LaunchDarkly may have it, and bring it back. Look: rc verify";
@@ -170,7 +183,7 @@ impl Report<'_> {
         lines.join("\n")
     }
 
-    fn row(&self, target: &TargetResult) -> Vec<String> {
+    fn row(&self, target: &TargetResult, wanted: &Wanted<'_>) -> Vec<String> {
         let place = target.target.store.clone();
         match &target.outcome {
             Outcome::PutBack { write, .. } => match (&write.after, &write.before) {
@@ -186,6 +199,9 @@ impl Report<'_> {
                     vec![place, "-".to_owned(), "the flag itself is gone; its override has ended".to_owned()]
                 }
             },
+            Outcome::NothingThere if wanted.theirs.contains(&target.target) => {
+                vec![place, "-".to_owned(), THEIRS.to_owned()]
+            }
             Outcome::NothingThere => vec![place, "-".to_owned(), "was never written, or is undone already".to_owned()],
             Outcome::NotKnown => {
                 let told = "holds a record that is neither what was written here nor what LaunchDarkly had before";
@@ -268,7 +284,7 @@ impl Report<'_> {
                 .targets
                 .iter()
                 .filter(|target| target.wanted == place)
-                .map(|target| self.target(target))
+                .map(|target| self.target(target, wanted))
                 .collect(),
         };
         Json {
@@ -279,7 +295,9 @@ impl Report<'_> {
         }
     }
 
-    fn target(&self, target: &TargetResult) -> TargetJson {
+    fn target(&self, target: &TargetResult, wanted: &Wanted<'_>) -> TargetJson {
+        let is_theirs = wanted.theirs.contains(&target.target);
+        let why = if is_theirs { THEIRS.to_owned() } else { self.why(&target.outcome) };
         let (outcome, version) = match &target.outcome {
             Outcome::PutBack { write, .. } => match &write.after {
                 Some(record) => ("put-back", Some(record.version())),
@@ -299,7 +317,7 @@ impl Report<'_> {
             prefix: target.target.prefix.clone(),
             outcome,
             version,
-            why: Some(self.why(&target.outcome)).filter(|why| !why.is_empty()),
+            why: Some(why).filter(|why| !why.is_empty()),
             relays: target.sightings.iter().map(SightingJson::from).collect(),
         }
     }

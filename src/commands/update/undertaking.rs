@@ -99,7 +99,7 @@ pub fn plan(
     let mut undertakings = Vec::new();
     undertakings.extend(begin(grounds, &fresh, new, motive, options));
     for (id, places) in begun {
-        undertakings.push(finish(grounds, &places, id, options, playback)?);
+        undertakings.extend(finish(grounds, &places, id, options, playback)?);
     }
     Ok(undertakings)
 }
@@ -132,45 +132,45 @@ fn to_finish<'g>(ground: &'g Ground, new: ChangeId, motive: &Motive) -> Option<&
     }
 }
 
-/// Finishes the change `id`: in its own file, where that is here and names these edits; else as adopted from the stores.
+/// Finishes the change `id`: in its own file, as far as that is here and names these edits; else as adopted from the stores.
+/// A replay may have begun a file of a colleague's change here that names only some of them.
 fn finish(
     grounds: &[Ground],
     places: &[usize],
     id: ChangeId,
     options: &Options,
     playback: &Playback,
-) -> Result<Undertaking, PlaybackError> {
-    let file = match playback.find(&id.to_string()) {
-        Ok(file) => {
-            Some(Box::new(file)).filter(|file| file.writable && names_all(&file.intent.change, grounds, places))
-        }
+) -> Result<Vec<Undertaking>, PlaybackError> {
+    // Two files here must not tell of the same change: where the id is taken, what is adopted gets one of its own, and is
+    // known by its motive.
+    let (file, id) = match playback.find(&id.to_string()) {
+        Ok(file) => (Some(Box::new(file)).filter(|file| file.writable), ChangeId::new()),
+        Err(PlaybackError::NoSuchChange { .. }) => (None, id),
         // A file that is damaged is not written to, and it does not hold up the switch either: the stores know the change.
-        Err(
-            PlaybackError::NoSuchChange { .. }
-            | PlaybackError::Damaged { .. }
-            | PlaybackError::Newer { .. }
-            | PlaybackError::Ambiguous { .. },
-        ) => None,
+        Err(PlaybackError::Damaged { .. } | PlaybackError::Newer { .. } | PlaybackError::Ambiguous { .. }) => {
+            (None, ChangeId::new())
+        }
         Err(error) => return Err(error),
     };
-    let motive = places
-        .iter()
-        .filter_map(|place| grounds.get(*place)?.standing.in_force())
-        .map(|merged| merged.motive.clone())
-        .next_back();
-    let change = match (&file, motive) {
-        (Some(file), _) => file.intent.change.clone(),
-        (None, Some(motive)) => change(grounds, places, id, ChangeKind::Adopted, motive),
-        // Unreachable in practice: an edit catches up only with an override in force. The file alone would do.
-        (None, None) => return Err(PlaybackError::Unwritable { problem: format!("change {id} has no override") }),
-    };
-    Ok(undertake(grounds, places, change, file, options))
-}
-
-fn names_all(change: &Change, grounds: &[Ground], places: &[usize]) -> bool {
-    let positions = positions(change);
-    let mut edits = places.iter().filter_map(|place| grounds.get(*place)).map(|ground| &ground.edit);
-    edits.all(|edit| positions.contains_key(&place_of(edit)))
+    let known = file.as_ref().map(|file| positions(&file.intent.change)).unwrap_or_default();
+    let is_named =
+        |place: &usize| grounds.get(*place).is_some_and(|ground| known.contains_key(&place_of(&ground.edit)));
+    let (named, adopted): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| is_named(place));
+    let mut undertakings = Vec::new();
+    if let Some(file) = file.filter(|_| !named.is_empty()) {
+        let change = file.intent.change.clone();
+        undertakings.push(undertake(grounds, &named, change, Some(file), options));
+    }
+    if !adopted.is_empty() {
+        let in_force = adopted.iter().filter_map(|place| grounds.get(*place)?.standing.in_force());
+        let Some(motive) = in_force.map(|merged| merged.motive.clone()).next_back() else {
+            // Unreachable in practice: an edit catches up only with an override in force.
+            return Err(PlaybackError::Unwritable { problem: format!("change {id} has no override") });
+        };
+        let change = change(grounds, &adopted, id, ChangeKind::Adopted, motive);
+        undertakings.push(undertake(grounds, &adopted, change, None, options));
+    }
+    Ok(undertakings)
 }
 
 /// The places of a change's edits: looked up for each of them, and there may be thousands.

@@ -95,6 +95,8 @@ pub struct Facts {
     pub override_: Option<Override>,
     /// What is not over, though it is part of no override: in words.
     pub open: Vec<String>,
+    /// Edits whose override is gone and whose record stands in stores, where it may be LaunchDarkly's own: in words.
+    pub stands: Vec<String>,
     /// What LaunchDarkly has, and a store still has as an override: in words.
     pub held: Vec<String>,
     /// LaunchDarkly's REST API.
@@ -180,9 +182,10 @@ async fn of_environment(
         let mut matters = owed.owed.iter().chain(&owed.replayed);
         let override_ = matters.find(|matter| matter.subject == subject).map(|matter| matter.override_.clone());
         let open = open(owed, &subject);
+        let stands = strays(owed, &subject, |why| matches!(why, Astray::Stands(_))).collect();
         let held = left_over(owed, &subject, is_with_launchdarkly);
         let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
-        all.insert(situation.flag.clone(), Facts { override_, open, held, ..facts });
+        all.insert(situation.flag.clone(), Facts { override_, open, stands, held, ..facts });
     }
     let more: Vec<FlagKey> =
         recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
@@ -207,6 +210,7 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
         flag: flag.clone(),
         override_: None,
         open: Vec::new(),
+        stands: Vec::new(),
         held: Vec::new(),
         launchdarkly: Voice::Silent("it was not asked".to_owned()),
         stores: told.chain(silent).collect(),
@@ -216,11 +220,13 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
 
 /// What is not over, and part of no override that is in force.
 fn open(owed: &Owed, subject: &Subject) -> Vec<String> {
-    let strays = owed.strays.iter().filter(|stray| stray.subject == *subject);
-    let strays =
-        strays.filter_map(|stray| Some(format!("change {}: {}", stray.part.0.short(), stray_in_words(&stray.why)?)));
     let left = left_over(owed, subject, |mark| !is_with_launchdarkly(mark));
-    strays.chain(left).collect()
+    strays(owed, subject, |why| !matches!(why, Astray::Stands(_))).chain(left).collect()
+}
+
+fn strays(owed: &Owed, subject: &Subject, wanted: impl Fn(&Astray) -> bool) -> impl Iterator<Item = String> {
+    let strays = owed.strays.iter().filter(move |stray| stray.subject == *subject && wanted(&stray.why));
+    strays.filter_map(|stray| Some(format!("change {}: {}", stray.part.0.short(), stray_in_words(&stray.why)?)))
 }
 
 /// Whether LaunchDarkly has what ended so: then it is not owed, and whether a store shows it is seen by comparing.

@@ -50,7 +50,7 @@ pub fn judge(facts: &Facts) -> Judged {
         }
         return Judged { judgement: Judgement::Owed, told };
     }
-    if !facts.open.is_empty() {
+    if open(facts).next().is_some() {
         let told = if aspects.is_empty() { String::new() } else { told(facts, &aspects) };
         return Judged { judgement: Judgement::Owed, told: with_open(facts, told) };
     }
@@ -80,8 +80,25 @@ pub fn judge(facts: &Facts) -> Judged {
 
 /// What everybody says, and what else is not over.
 fn with_open(facts: &Facts, told: String) -> String {
-    let open = facts.open.iter().map(|open| harmless(open).into_owned());
+    let open = open(facts).map(|open| harmless(open).into_owned());
     std::iter::once(told).filter(|told| !told.is_empty()).chain(open).collect::<Vec<_>>().join("; ")
+}
+
+/// What is not over. A record by which an edit seems to stand, and that is LaunchDarkly's own in every store, speaks for none.
+fn open(facts: &Facts) -> impl Iterator<Item = &String> {
+    let stands: &[String] = if is_theirs(facts) { &[] } else { &facts.stands };
+    facts.open.iter().chain(stands)
+}
+
+/// Whether every store has the record that LaunchDarkly sends, under its version.
+fn is_theirs(facts: &Facts) -> bool {
+    let Voice::Says { configuration, version } = &facts.launchdarkly else { return false };
+    let same = |voice: &Voice| match voice {
+        Voice::Says { configuration: here, version: of } => of == version && configuration.differs(here).is_empty(),
+        _ => false,
+    };
+    let mut has_a_say = facts.stores.iter().filter(|(_, voice, copy)| !(*copy && *voice == Voice::Nothing));
+    has_a_say.all(|(_, voice, _)| same(voice))
 }
 
 fn is_owed(override_: &Override) -> bool {

@@ -240,7 +240,7 @@ impl Upkeep {
         let explains = |record: &Record| known.ours().find(|known| is_ours(record, [*known])).cloned();
         let explained = place.seen().copy.readable().and_then(explains).filter(|other| shares_history(other, sent));
         let sent = explained.as_ref().unwrap_or(sent);
-        let answer = Answer { sent, version, shown: Some(shown), gives_way: false, overlaid: true };
+        let answer = Answer { sent, version, shown: Some(shown), gives_way: false, overlaid: true, from_before: false };
         match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
             Ok(Settling::Settled(write) | Settling::Newer(write)) => Some(Due { why, write: *write }),
             _ => None,

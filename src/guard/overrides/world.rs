@@ -365,7 +365,7 @@ impl World {
         // The API answers before the stream tells.
         self.history.push(record.clone());
         let by = By { change: sent.change().unwrap(), actor: actor("anna"), at: motive("anna").at };
-        let answer = Answer { sent: &sent, version, shown: None, gives_way: false, overlaid: true };
+        let answer = Answer { sent: &sent, version, shown: None, gives_way: false, overlaid: true, from_before: false };
         let mut writes = Vec::new();
         for place in self.up() {
             match settle::after_patch(&by, &target(place), &self.stores[place].seen(), &answer).unwrap() {

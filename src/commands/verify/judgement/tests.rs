@@ -15,6 +15,7 @@ fn facts(launchdarkly: &Record, stores: &[&Record]) -> Facts {
         flag: "checkout".parse().unwrap(),
         override_: None,
         open: Vec::new(),
+        stands: Vec::new(),
         held: Vec::new(),
         launchdarkly: voice(launchdarkly),
         stores: stores
@@ -106,4 +107,16 @@ fn who_did_not_answer_is_not_in_agreement() {
     let mut facts = facts(&on, &[&on]);
     facts.relays.push(("eu-1".to_owned(), Voice::Silent("refused".to_owned())));
     assert!(judged(&facts, Judgement::NotKnown).contains("NO ANSWER through relay eu-1"));
+}
+
+#[test]
+fn what_launchdarkly_has_by_itself_is_nobodys_edit() {
+    let ours = vec!["change 7c1f: its override is gone, what it wrote stands in s0".to_owned()];
+    let (on, off) = (sample::flag(42, true, 1, 0), sample::flag(43, false, 1, 0));
+    let stands = |facts| Facts { stands: ours.clone(), ..facts };
+    assert!(judged(&stands(facts(&on, &[&off])), Judgement::Owed).contains("7c1f"));
+    judged(&stands(facts(&off, &[&off, &off])), Judgement::Same);
+    judged(&stands(facts(&off, &[&off, &on])), Judgement::Owed);
+    let later = sample::flag(44, false, 1, 0);
+    judged(&stands(facts(&later, &[&off])), Judgement::Owed);
 }

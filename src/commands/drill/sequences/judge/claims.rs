@@ -157,7 +157,8 @@ fn undo(claim: &Claim<'_>, flag: &str) -> Option<String> {
         let record = record(look.content, flag)?;
         let is_theirs = is_tombstone(&record)
             || claim.ledger.has_sent(flag, &record)
-            || is_an_answer(claim.ledger, claim.editions, flag, &record);
+            || is_an_answer(claim.ledger, claim.editions, flag, &record)
+            || claim.editions.of_flag(flag).any(|edition| edition.base == record);
         (!is_theirs).then(|| format!("{flag} in {} is not LaunchDarkly's own: {record}", look.store))
     })
 }
@@ -175,8 +176,22 @@ fn owed(claim: &Claim<'_>, scope: &[&str]) -> Option<String> {
         let mut overrides = look.content.overrides.iter();
         overrides.find_map(|(flag, text)| {
             let edition = Edition::parse(text).ok().filter(|edition| edition.is_owed() && !is_over(claim, edition))?;
+            if *claim.verb == Verb::Verify && is_delivered(claim, &edition) {
+                return None;
+            }
             let in_scope = scope.is_empty() || scope.contains(&flag.as_str());
             in_scope.then(|| format!("{flag} is owed by {}, change {}", look.store, edition.newest()))
+        })
+    })
+}
+
+/// Whether another store says that LaunchDarkly has this very edition: one that did not answer a replay still holds it as it
+/// was. That is for a later replay to set right, and LaunchDarkly is owed nothing.
+fn is_delivered(claim: &Claim<'_>, edition: &Edition) -> bool {
+    claim.stores.iter().any(|look| {
+        let known = look.content.overrides.get(&edition.flag).and_then(|text| Edition::parse(text).ok());
+        known.is_some_and(|known| {
+            !known.is_owed() && known.changes == edition.changes && known.revision == edition.revision
         })
     })
 }
@@ -272,6 +287,10 @@ mod tests {
     }
 
     fn judged(verb: &Verb, code: u8, content: &Content, change: impl FnOnce(&mut Claim<'_>)) -> Option<Rule> {
+        judged_of(verb, code, vec![Look { store: "eu", content, reached: true }], change)
+    }
+
+    fn judged_of(verb: &Verb, code: u8, stores: Vec<Look<'_>>, change: impl FnOnce(&mut Claim<'_>)) -> Option<Rule> {
         let mut ledger = Ledger::default();
         let record = json!({ "on": true, "offVariation": 1, "variations": [true, false], "version": 42 });
         ledger.add("checkout", Said { version: 42, record: Some(record), by: By::Beginning, command: 0, step: 0 });
@@ -283,7 +302,7 @@ mod tests {
             quiet: true,
             cut: false,
             did: false,
-            stores: vec![Look { store: "eu", content, reached: true }],
+            stores,
             ledger: &ledger,
             editions: &Editions::default(),
             api: true,
@@ -320,6 +339,13 @@ mod tests {
         assert_eq!(judged(&Verb::Verify, 6, &content(true, 42, None), |_| ()), Some(Rule::VerifyTruth), "cries wolf");
         assert_eq!(judged(&Verb::Verify, 6, &content(true, 42, None), |claim| claim.waiting = true), None);
         assert_eq!(judged(&Verb::Verify, 0, &content(true, 42, None), |claim| claim.did = true), Some(Rule::OnlyLooks));
+        // LaunchDarkly is as the stores are; one store did not answer the replay, and the other one did.
+        let (untold, told) = (content(true, 42, Some("in-force")), content(true, 42, Some("replayed")));
+        let one = |content| Look { store: "us", content, reached: true };
+        assert_eq!(judged(&Verb::Verify, 0, &untold, |_| ()), Some(Rule::VerifyTruth));
+        for (verb, expected) in [(&Verb::Verify, None), (&replay, Some(Rule::ReplayTruth))] {
+            assert_eq!(judged_of(verb, 0, vec![one(&untold), one(&told)], |_| ()), expected);
+        }
         let silent = |claim: &mut Claim<'_>| claim.words = "nothing";
         assert_eq!(judged(&Verb::Status, 0, &content(false, 43, Some("in-force")), silent), Some(Rule::StatusTruth));
         assert_eq!(judged(&Verb::Status, 9, &content(true, 42, None), |_| ()), Some(Rule::ExitCodes));

@@ -98,6 +98,9 @@ fn net_effect(
         }
         let mut wished = edition.base.clone();
         wished[*aspect] = wanted.clone();
+        if is_idle(edition, aspect) && served(&wished, aspect) == served(&edition.base, aspect) {
+            continue;
+        }
         if served(&wished, aspect) != served(after, aspect) {
             let why = format!("{aspect} is {}, and the override asks for {wanted}", served(after, aspect));
             return Err(Broken::new(Rule::NetEffect, format!("{why}: {told}")));
@@ -110,6 +113,17 @@ fn net_effect(
     match names.iter().find(|name| untouched(name) && before.get(name.as_str()) != after.get(name.as_str())) {
         Some(name) => Err(Broken::new(Rule::NetEffect, format!("{name} was changed and not asked for: {told}"))),
         None => Ok(()),
+    }
+}
+
+/// Whether what an aspect says reaches nobody while the override is in force. Where its edits of it come to nothing against
+/// the base, LaunchDarkly is not told of it, and what others made of it there stays.
+fn is_idle(edition: &Edition, aspect: &str) -> bool {
+    let on = edition.wish.get("on").or_else(|| edition.base.get("on")) == Some(&Value::Bool(true));
+    match aspect {
+        "offVariation" => on,
+        "fallthrough" => !on,
+        _ => false,
     }
 }
 
@@ -190,6 +204,33 @@ mod tests {
         assert_eq!(judged(&[beginning.clone(), (false, ours(&["a"]), 1)], false, &[]), None);
         let toggled = [beginning, (false, By::Colleague, 0), (true, By::Colleague, 0), (false, ours(&["a"]), 1)];
         assert_eq!(judged(&toggled, true, &[]), None, "decided");
+    }
+
+    /// The override asks for an off variation that is the base's own; a colleague chose another one in LaunchDarkly.
+    #[test]
+    fn what_comes_to_nothing_and_reaches_nobody_is_not_sent() {
+        let judged = |wanted: &str, on: bool| {
+            let instructions = json!([{ "kind": wanted }, { "kind": "updateOffVariation", "variation": 1 }]);
+            let text = json!({
+                "revision": 2, "flag": "checkout", "instructions": instructions, "changes": ["a"],
+                "state": { "is": "in-force" }, "base": record(true, 42).to_string(),
+            });
+            let mut editions = Editions::default();
+            editions.learn(&Edition::parse(&text.to_string()).unwrap());
+            let mut ledger = Ledger::default();
+            let said = |version, on, off_variation: u64, by, command| {
+                let mut record = record(on, version);
+                record["offVariation"] = off_variation.into();
+                Said { version, record: Some(record), by, command, step: 0 }
+            };
+            ledger.add("checkout", said(42, true, 1, By::Beginning, 0));
+            ledger.add("checkout", said(43, !on, 0, By::Colleague, 0));
+            ledger.add("checkout", said(44, on, 0, ours(&["a"]), 1));
+            let patched = Patched { flag: "checkout", ledger: &ledger, editions: &editions, decided: true, ended: &[] };
+            check(&patched).err().map(|broken| broken.rule)
+        };
+        assert_eq!(judged("turnFlagOn", true), None);
+        assert_eq!(judged("turnFlagOff", false), Some(Rule::NetEffect), "off, everybody gets it");
     }
 
     #[test]

@@ -82,8 +82,12 @@ fn a_record(segment: &Segment<'_>, flag: &str, old: &str, new: &str) -> Result<(
     let edition = |content: &Content| content.overrides.get(flag).and_then(|text| Edition::parse(text).ok());
     let (own, was) = (edition(segment.after), edition(segment.before));
     // Put back is what the override that stood there knew of LaunchDarkly, be it LaunchDarkly's record or its answer.
-    let put_back = was.is_some_and(|was| own.is_none() && was.upstream == record);
-    if put_back && is_an_answer(segment.ledger, segment.editions, flag, &record) {
+    let was = was.filter(|was| own.is_none() && was.upstream == record);
+    if let Some(was) = was
+        && (is_an_answer(segment.ledger, segment.editions, flag, &record) || was.base == record)
+    {
+        // A base was judged when its override began: where our keys had been lost, and an older edit's record not, nobody
+        // could tell that it is not LaunchDarkly's.
         return Ok(());
     }
     explained(segment.ledger, flag, &record, own.as_ref())
@@ -222,6 +226,15 @@ mod tests {
         assert_eq!(judged(&before, &before), None);
         assert_eq!(judged(&before, &content(&record(false, 44), Some(&off(2, &on)))), None);
         assert_eq!(judged(&content(&record(false, 44), Some(&off(2, &on))), &content(&on, None)), None, "put back");
+    }
+
+    /// Our keys had been evicted when the override began, and an older edit's record had not.
+    #[test]
+    fn what_an_override_was_made_on_may_be_put_back() {
+        let ours = record(false, 45);
+        let stands = content(&record(false, 46), Some(&off(1, &ours)));
+        assert_eq!(judged(&stands, &content(&ours, None)), None);
+        assert_eq!(judged(&stands, &content(&record(false, 44), None)), Some(Rule::Explained));
     }
 
     #[test]
