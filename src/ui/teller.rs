@@ -39,10 +39,12 @@ impl Teller {
         let (alive, ended) = sync_channel(0);
         let dropped = Arc::new(AtomicU64::new(0));
         let own = Arc::clone(&dropped);
-        thread::spawn(move || {
+        let writing = move || {
             run(&waiting, write, &own, &notice);
             drop(alive);
-        });
+        };
+        // Where there can be no more threads nothing is told, and all of it is counted.
+        let _ = thread::Builder::new().name("teller".to_owned()).spawn(writing);
         Self { lines: Some(lines), dropped, ended }
     }
 

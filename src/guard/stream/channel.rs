@@ -350,4 +350,6 @@ fn overridable(name: &Name) -> Option<FlagKey> {
 }
 
 #[cfg(test)]
+mod audience;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,4 @@
-//! What comes out of a channel, case by case; [`audience`] has everything at once.
-
-mod audience;
+//! What comes out of a channel, case by case; `audience` has everything at once.
 
 use super::*;
 use crate::change::override_::OverrideState;
@@ -23,7 +21,7 @@ fn name() -> Name {
     name_of(&key())
 }
 
-fn event(bytes: &Bytes) -> Event {
+pub(super) fn event(bytes: &Bytes) -> Event {
     match Splitter::new(1 << 20).push(bytes).unwrap().pop() {
         Some(Piece::Event(event)) => event,
         other => panic!("{other:?}"),
@@ -42,7 +40,7 @@ fn patch(item: &Item) -> Bytes {
     to_event(&name(), item).unwrap()
 }
 
-fn of(record: &Record) -> Item {
+pub(super) fn of(record: &Record) -> Item {
     Item::of_record(record)
 }
 

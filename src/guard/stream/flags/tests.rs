@@ -263,7 +263,7 @@ fn launchdarkly_returns_a_hundred_times_and_nothing_is_sent() {
     again(&mut flags, begun);
     for round in 0..100 {
         let sent = flags.event(&put(&flag(42, true, 1, 0)), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(sent, Vec::<Bytes>::new(), "round {round}");
+        assert!(sent.is_empty(), "round {round}: {sent:?}");
         let first = String::from_utf8(flags.first().unwrap().to_vec()).unwrap();
         assert!(first.contains("\"version\":43") && first.contains("\"on\":false"), "round {round}: {first}");
     }

@@ -11,8 +11,16 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::tests::event;
+use super::tests::of;
 use super::*;
+use crate::change::override_::OverrideState;
+use crate::change::sample::change;
+use crate::change::sample::flag;
+use crate::change::sample::override_of;
 use crate::change::seen::is_ours;
+use crate::flag::instruction::Instruction;
+use crate::flag::record::Record;
 use crate::guard::stream::item::Text;
 use crate::guard::stream::overlay::overlay;
 
