@@ -84,7 +84,10 @@ impl Play {
         if self.lost || apart || shifts {
             self.outlook.lose_sight();
         }
-        if matches!(event, Event::Declined(_)) {
+        // Where several are agreed to at once, an older edit's may come last and undo the newer one: asking for that once
+        // more is right.
+        let undoes = matches!(event, Event::Approved(flag) if self.world.open_requests(*flag) > 1);
+        if undoes || matches!(event, Event::Declined(_)) {
             self.requests.clear();
         }
     }

@@ -93,11 +93,12 @@ pub fn reviews(control: &Control, environment: &Environment, flag: &str, agrees:
     for id in control.open_approvals(environment, &flag_key(flag)?) {
         let verb = if agrees { "approve" } else { "decline" };
         let done = control.colleague_reviews(&id, verb, COLLEAGUE);
-        let done =
-            done.and_then(|()| if agrees { control.colleague_applies(&id, COLLEAGUE).map(drop) } else { Ok(()) });
-        told.push(match why_not(done) {
-            None => format!("request {id}: {verb}d"),
-            Some(why) => format!("request {id}: not {verb}d, {why}"),
+        let applied =
+            done.and_then(|()| if agrees { control.colleague_applies(&id, COLLEAGUE).map(Some) } else { Ok(None) });
+        told.push(match applied {
+            Ok(None) => format!("request {id}: {verb}d"),
+            Ok(Some(version)) => format!("request {id}: {verb}d, and applied: v{version}"),
+            Err(why) => format!("request {id}: not {verb}d, {why}"),
         });
     }
     Ok(told)

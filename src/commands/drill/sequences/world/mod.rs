@@ -170,6 +170,12 @@ impl World {
         &self.launchdarkly.control
     }
 
+    /// How many approval requests about a flag, by number, are open.
+    pub fn open_requests(&self, flag: usize) -> usize {
+        let open = flag_key(key(flag)).map(|flag| self.control().open_approvals(&self.environment, &flag));
+        open.map_or(0, |open| open.len())
+    }
+
     /// Who takes part.
     pub fn cast(&self) -> &Cast {
         &self.cast
