@@ -36,6 +36,9 @@ pub fn trials() -> Vec<Trial> {
             trial(&format!("guard::{name}::relay"), &with_relay, move || test(Way::Relay)),
         ]
     });
+    let paths = started::TESTS_OF_THE_DATA_PATH.iter();
+    let paths = paths.map(|&(name, test)| trial(&format!("guard::{name}::data_path"), &sdks, test));
     let relays = started::TESTS.iter();
-    both.chain(relays.map(|&(name, test)| trial(&format!("guard::{name}::relay"), &with_relay, test))).collect()
+    let relays = relays.map(|&(name, test)| trial(&format!("guard::{name}::relay"), &with_relay, test));
+    both.chain(paths).chain(relays).collect()
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -31,6 +32,10 @@ use crate::watcher::SOON;
 use crate::watcher::Source;
 use crate::watcher::Watcher;
 
+/// With the Go SDK as a relay's data path.
+pub const TESTS_OF_THE_DATA_PATH: &[(&str, fn())] = &[("a_data_path_started_in_the_outage", a_data_path)];
+
+/// With a real relay.
 pub const TESTS: &[(&str, fn())] = &[
     ("a_relay_started_in_the_outage_from_a_file", from_a_file),
     ("a_relay_started_in_the_outage_from_its_environment", from_its_environment),
@@ -89,6 +94,33 @@ impl Asking {
         assert!(answers.get(&200).is_some_and(|number| *number > 50), "{answers:?}");
         assert_eq!(answers.len(), 1, "{answers:?}\n{}", relay.output());
     }
+}
+
+/// What a relay does inside: it is there within seconds, out of the guard's last state, with the edit; and stays so when
+/// LaunchDarkly returns.
+fn a_data_path() {
+    let mut scene = Scene::shop(Way::DataPath);
+    let place = scene.places[0].clone();
+    scene.take_paths()[0].wait("checkout", true);
+    scene.wait_until_kept();
+    scene.everything_goes_away();
+    scene.update("-f checkout -s off");
+    scene.kill_guard();
+    scene.start_guard();
+    let source = Source::stream(&scene.guard_url(), &place.sdk_key);
+    let begun = Instant::now();
+    let mut path = Watcher::ready(Sdk::Go, &source.into_redis(&scene.stage.redis.url(), &place.prefix));
+    let ready = begun.elapsed();
+    note(format!("{} as a relay's data path, started in the outage: ready after {} ms\n", path.sdk, ready.as_millis()));
+    assert!(ready < READY_WITHIN, "{ready:?}");
+    path.evaluate("checkout").is(false, 1, "OFF");
+    path.watch("checkout");
+    scene.launchdarkly.api_returns();
+    scene.stream_returns();
+    // LaunchDarkly's next word is there, and nothing else has changed.
+    scene.launchdarkly.colleague_turns("refunds", false);
+    path.wait("refunds", false);
+    path.has_seen("checkout", &[false.into()]);
 }
 
 fn from_a_file() {
