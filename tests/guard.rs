@@ -4,6 +4,7 @@
 mod asked;
 mod automatic;
 mod bytes;
+mod conflict;
 mod memory;
 mod outage;
 mod overlay;
@@ -16,6 +17,7 @@ mod silent;
 mod slow;
 mod through;
 mod told;
+mod unread;
 mod update;
 
 use crate::support::wire;

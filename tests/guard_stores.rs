@@ -3,6 +3,8 @@
 
 mod announced;
 mod copied;
+mod expired;
 mod followed;
+mod reasserted;
 mod replayed;
 mod stage;

@@ -249,6 +249,7 @@ mod tests {
             keys: vec![key_mark(name, &key)],
             overrides: Vec::new(),
             more_overrides: 0,
+            namesake: None,
         }
     }
 

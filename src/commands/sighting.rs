@@ -89,6 +89,9 @@ impl From<&Sighting> for SightingJson {
 
 /// What the relays before a target show, in one cell.
 pub fn in_words(sightings: &[Sighting], write: &Write) -> String {
+    if sightings.is_empty() {
+        return String::new();
+    }
     let (before, after) = (state(write.before.as_ref()), state(write.after.as_ref()));
     let several = sightings.len() > 1;
     let tell = |sighting: &Sighting| {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -29,13 +30,15 @@ pub struct Wrote {
 /// so often within a second; whoever does is not to be raced with.
 pub const ATTEMPTS_MAX: usize = 5;
 
-/// Does all writes, each target for itself, and hands the outcomes of a target to `noted` as soon as they are known.
-pub async fn write(stores: &Stores, recorded: &Recorded<'_>, mut noted: impl FnMut(&[Wrote])) -> Vec<Wrote> {
+/// Does all writes, each target for itself, and gives what came of them as soon as it is known: what several targets
+/// answered meanwhile is one item, so that whoever notes it notes it at once.
+pub fn write<'a>(stores: &'a Stores, recorded: &'a Recorded<'_>) -> impl Stream<Item = Vec<Wrote>> + 'a {
     let mut by_target: BTreeMap<&Target, Vec<&FlagKey>> = BTreeMap::new();
     for write in recorded.all() {
         by_target.entry(&write.target).or_default().push(&write.flag);
     }
-    let mut running: FuturesUnordered<_> = by_target
+    let targets = by_target.len().max(1);
+    let running: FuturesUnordered<_> = by_target
         .into_iter()
         .map(|(target, flags)| async move {
             let outcomes = match survey::store_of(stores, target) {
@@ -50,12 +53,7 @@ pub async fn write(stores: &Stores, recorded: &Recorded<'_>, mut noted: impl FnM
             flags.into_iter().zip(outcomes).map(wrote).collect::<Vec<_>>()
         })
         .collect();
-    let mut all = Vec::new();
-    while let Some(wrote) = running.next().await {
-        noted(&wrote);
-        all.extend(wrote);
-    }
-    all
+    running.ready_chunks(targets).map(|together| together.concat())
 }
 
 fn not_configured(target: &Target) -> StoreError {

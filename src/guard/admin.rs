@@ -198,16 +198,23 @@ impl Admin {
             *standing.entry(alarm.name.kind.name()).or_default() += 1;
         }
         let (counts, untold) = parts.alarms.counts();
-        head(&mut text, "alarms", "gauge", "alarms that stand");
+        // Not `alarms`: OpenMetrics takes that for the family of the counter `alarms_total`.
+        head(&mut text, "alarms_standing", "gauge", "alarms that stand");
         for kind in crate::guard::alarm::AlarmKind::ALL {
             let name = kind.name();
-            line(&mut text, "alarms", &format!("kind=\"{name}\""), standing.get(name).copied().unwrap_or_default());
+            let count = standing.get(name).copied().unwrap_or_default();
+            line(&mut text, "alarms_standing", &format!("kind=\"{name}\""), count);
         }
         head(&mut text, "alarms_total", "counter", "alarms that were raised");
         for (kind, count) in counts {
             line(&mut text, "alarms_total", &format!("kind=\"{}\"", kind.name()), count);
         }
-        head(&mut text, "alarms_untold_total", "counter", "alarms that could not be told, too many at a time");
+        head(
+            &mut text,
+            "alarms_untold_total",
+            "counter",
+            "what could not be told: too much at a time, or nobody reads standard error",
+        );
         line(&mut text, "alarms_untold_total", "", untold);
         text
     }

@@ -45,14 +45,22 @@ pub enum AlarmKind {
     StoreAway,
     /// An override was gone from a store without having ended.
     OverrideLost,
+    /// LaunchDarkly's record had taken an override's place in a store; the override is written there again.
+    OverrideReasserted,
     /// An override was copied to a store, or ended in one: nothing is wrong.
     OverrideKept,
     /// An override could not be written to a store.
     OverrideNotKept,
     /// An override in a store cannot be read.
     OverrideUnreadable,
+    /// An override was to be over by now (`--expires`), and is in force.
+    OverrideExpired,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
+    /// Another guard calls itself the same.
+    NameTaken,
+    /// The relays' configurations say of one environment that it is kept under different prefixes.
+    PrefixesDiffer,
     /// What is served is from memory or disk alone.
     OldState,
     /// LaunchDarkly is away, and nothing is known that could be served.
@@ -71,7 +79,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 22] = [
+    pub const ALL: [AlarmKind; 26] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -83,10 +91,14 @@ impl AlarmKind {
         AlarmKind::StoresAway,
         AlarmKind::StoreAway,
         AlarmKind::OverrideLost,
+        AlarmKind::OverrideReasserted,
         AlarmKind::OverrideKept,
         AlarmKind::OverrideNotKept,
         AlarmKind::OverrideUnreadable,
+        AlarmKind::OverrideExpired,
         AlarmKind::NotAnnounced,
+        AlarmKind::NameTaken,
+        AlarmKind::PrefixesDiffer,
         AlarmKind::OldState,
         AlarmKind::NothingToServe,
         AlarmKind::RelaySlow,
@@ -110,10 +122,14 @@ impl AlarmKind {
             AlarmKind::StoresAway => "stores-away",
             AlarmKind::StoreAway => "store-away",
             AlarmKind::OverrideLost => "override-lost",
+            AlarmKind::OverrideReasserted => "override-reasserted",
             AlarmKind::OverrideKept => "override-kept",
             AlarmKind::OverrideNotKept => "override-not-kept",
             AlarmKind::OverrideUnreadable => "override-unreadable",
+            AlarmKind::OverrideExpired => "override-expired",
             AlarmKind::NotAnnounced => "not-announced",
+            AlarmKind::NameTaken => "name-taken",
+            AlarmKind::PrefixesDiffer => "prefixes-differ",
             AlarmKind::OldState => "old-state",
             AlarmKind::NothingToServe => "nothing-to-serve",
             AlarmKind::RelaySlow => "relay-slow",
@@ -242,6 +258,11 @@ impl Alarms {
     /// The alarms that stand, in order.
     pub fn standing(&self) -> Vec<Alarm> {
         self.held().alarms.values().cloned().collect()
+    }
+
+    /// Something could not be told: nobody reads what is told.
+    pub fn not_told(&self) {
+        self.held().untold += 1;
     }
 
     /// How often each kind was raised, and how many could not be told because nobody listened fast enough.

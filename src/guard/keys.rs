@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -112,9 +113,38 @@ pub enum Vouch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
     configured: bool,
-    /// The automatic configurations that name it, by the digest of their key; until when, where it expires.
-    named: BTreeMap<Digest, Option<Timestamp>>,
+    /// The automatic configurations that name it, by the digest of their key.
+    named: BTreeMap<Digest, Naming>,
     worked: Option<Timestamp>,
+}
+
+/// How an automatic configuration names a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Naming {
+    /// Until when, where it expires.
+    until: Option<Timestamp>,
+    /// The digest of the environment that the key is of; it was not kept once.
+    environment: Option<Digest>,
+}
+
+/// A key that an automatic configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedKey {
+    /// Its digest.
+    pub key: Digest,
+    /// Until when, where it expires.
+    pub until: Option<Timestamp>,
+    /// The digest of its environment.
+    pub environment: Digest,
+}
+
+/// Where an automatic configuration comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// LaunchDarkly's stream, now.
+    Live,
+    /// Disk: LaunchDarkly's stream, some time.
+    Kept,
 }
 
 /// A key as it is kept on disk.
@@ -125,9 +155,46 @@ pub struct KeptKey {
     /// When LaunchDarkly took it last, as far as that was noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worked: Option<Timestamp>,
-    /// The automatic configurations that name it, and until when.
+    /// The automatic configurations that name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub named: Vec<(Digest, Option<Timestamp>)>,
+    pub named: Vec<KeptNaming>,
+}
+
+/// How an automatic configuration names a key, on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyNaming")]
+pub struct KeptNaming {
+    /// The digest of the configuration's key.
+    pub by: Digest,
+    /// Until when, where it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The digest of the environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Digest>,
+}
+
+/// As it is written now, and as it was written before the environment was.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyNaming {
+    Whole {
+        by: Digest,
+        #[serde(default)]
+        until: Option<Timestamp>,
+        #[serde(default)]
+        environment: Option<Digest>,
+    },
+    Pair(Digest, Option<Timestamp>),
+}
+
+impl From<AnyNaming> for KeptNaming {
+    fn from(any: AnyNaming) -> Self {
+        match any {
+            AnyNaming::Whole { by, until, environment } => Self { by, until, environment },
+            AnyNaming::Pair(by, until) => Self { by, until, environment: None },
+        }
+    }
 }
 
 /// All keys that somebody vouches for.
@@ -142,22 +209,49 @@ impl Roster {
         self.known.entry(key).or_default().configured = true;
     }
 
-    /// An automatic configuration names these keys and no others, each perhaps until a moment. What it named before and
-    /// does not name now is not vouched for by an old answer either.
-    pub fn named(&mut self, by: Digest, keys: &[(Digest, Option<Timestamp>)]) {
+    /// An automatic configuration names these keys and no others.
+    ///
+    /// What LaunchDarkly's stream says of an environment now takes the place of everything that was said of it before, also
+    /// by another configuration: the key of one may have been rotated since, and nobody will ever take back what was said
+    /// under it. What is not named any more is not vouched for by an old answer either. What was only kept may be older than
+    /// all that is known: it counts for environments of which nothing is.
+    pub fn named(&mut self, by: Digest, keys: &[NamedKey], word: Word) {
+        match word {
+            Word::Live => self.replace(by, keys),
+            Word::Kept => {
+                let is_known = |environment: Digest| {
+                    let mut namings = self.known.values().flat_map(|known| known.named.values());
+                    namings.any(|naming| naming.environment == Some(environment))
+                };
+                let new: Vec<NamedKey> = keys.iter().filter(|named| !is_known(named.environment)).copied().collect();
+                self.add(by, &new);
+            }
+        }
+        self.forget_the_unknown();
+    }
+
+    fn replace(&mut self, by: Digest, keys: &[NamedKey]) {
+        let environments: HashSet<Digest> = keys.iter().map(|named| named.environment).collect();
+        let still: HashSet<Digest> = keys.iter().map(|named| named.key).collect();
         for (digest, known) in &mut self.known {
-            let was_named = known.named.remove(&by).is_some();
-            if was_named && !keys.iter().any(|(key, _)| key == digest) {
+            let before = known.named.len();
+            let is_of = |naming: &Naming| naming.environment.is_some_and(|of| environments.contains(&of));
+            known.named.retain(|named_by, naming| *named_by != by && !is_of(naming));
+            if known.named.len() < before && !still.contains(digest) {
                 known.worked = None;
             }
         }
-        for (key, until) in keys {
+        self.add(by, keys);
+    }
+
+    fn add(&mut self, by: Digest, keys: &[NamedKey]) {
+        for NamedKey { key, until, environment } in keys {
             let named = &mut self.known.entry(*key).or_default().named;
             // Named twice, it holds as long as the longer word says.
-            let longer = named.get(&by).map_or(*until, |known| known.zip(*until).map(|(one, other)| one.max(other)));
-            named.insert(by, longer);
+            let longer =
+                named.get(&by).map_or(*until, |known| known.until.zip(*until).map(|(one, other)| one.max(other)));
+            named.insert(by, Naming { until: longer, environment: Some(*environment) });
         }
-        self.forget_the_unknown();
     }
 
     /// LaunchDarkly took the key. Says whether that is new.
@@ -180,10 +274,14 @@ impl Roster {
         is_new
     }
 
-    /// LaunchDarkly does not take the key any more.
+    /// LaunchDarkly does not take the key any more. If it was that of an automatic configuration, what that named is not
+    /// vouched for by it any longer, but for what ends by itself.
     pub fn refused(&mut self, key: Digest) {
         if let Some(known) = self.known.get_mut(&key) {
             known.worked = None;
+        }
+        for known in self.known.values_mut() {
+            known.named.retain(|by, naming| *by != key || naming.until.is_some());
         }
         self.forget_the_unknown();
     }
@@ -191,7 +289,7 @@ impl Roster {
     /// Who vouches for the key now. One that expired is vouched for by nobody, even if it worked once.
     pub fn vouch(&self, key: &Digest, now: Timestamp) -> Vouch {
         let Some(known) = self.known.get(key) else { return Vouch::Nobody };
-        let holds = |until: &Option<Timestamp>| until.is_none_or(|until| now < until);
+        let holds = |naming: &Naming| naming.until.is_none_or(|until| now < until);
         let is_named = known.named.values().any(holds);
         let has_expired = !known.named.is_empty() && !is_named && !known.configured;
         match known.worked {
@@ -204,10 +302,15 @@ impl Roster {
 
     /// What is kept on disk: all but what the configuration says anyway.
     pub fn kept(&self) -> Vec<KeptKey> {
+        let naming = |(by, naming): (&Digest, &Naming)| KeptNaming {
+            by: *by,
+            until: naming.until,
+            environment: naming.environment,
+        };
         let kept = |(digest, known): (&Digest, &Known)| KeptKey {
             digest: *digest,
             worked: known.worked,
-            named: known.named.iter().map(|(by, until)| (*by, *until)).collect(),
+            named: known.named.iter().map(naming).collect(),
         };
         let mut all: Vec<KeptKey> = self.known.iter().map(kept).collect();
         all.retain(|key| key.worked.is_some() || !key.named.is_empty());
@@ -220,7 +323,8 @@ impl Roster {
         for key in kept {
             let known = self.known.entry(key.digest).or_default();
             known.worked = known.worked.max(key.worked);
-            known.named.extend(key.named);
+            let naming = |kept: KeptNaming| (kept.by, Naming { until: kept.until, environment: kept.environment });
+            known.named.extend(key.named.into_iter().map(naming));
         }
     }
 
@@ -267,20 +371,25 @@ mod tests {
         assert_eq!(roster.vouch(&key, at(3)), Vouch::Named);
     }
 
+    fn of(environment: &[u8], key: Digest, until: Option<i64>) -> NamedKey {
+        NamedKey { key, until: until.map(at), environment: salt().digest(&[b"environment", environment]) }
+    }
+
     #[test]
     fn an_expired_key_is_vouched_for_by_nobody() {
         let mut roster = Roster::default();
         let (old, new, by) = (salt().of_key(b"old"), salt().of_key(b"new"), salt().of_key(b"rel"));
         roster.worked(old, at(1));
-        roster.named(by, &[(new, None), (old, Some(at(100)))]);
+        roster.named(by, &[of(b"e", new, None), of(b"e", old, Some(100))], Word::Live);
         assert_eq!((roster.vouch(&old, at(99)), roster.vouch(&new, at(99))), (Vouch::Worked, Vouch::Named));
         assert_eq!((roster.vouch(&old, at(100)), roster.vouch(&new, at(100))), (Vouch::Nobody, Vouch::Named));
-        roster.named(by, &[(new, Some(at(5))), (new, None), (old, Some(at(100))), (old, Some(at(7)))]);
+        let twice = [(new, Some(5)), (new, None), (old, Some(100)), (old, Some(7))];
+        roster.named(by, &twice.map(|(key, until)| of(b"e", key, until)), Word::Live);
         assert_eq!((roster.vouch(&old, at(99)), roster.vouch(&new, at(99))), (Vouch::Worked, Vouch::Named));
         // It is named no more: neither its time nor that it worked counts any longer.
-        roster.named(by, &[(new, None)]);
+        roster.named(by, &[of(b"e", new, None)], Word::Live);
         assert_eq!(roster.vouch(&old, at(50)), Vouch::Nobody);
-        roster.named(by, &[]);
+        roster.named(by, &[], Word::Live);
         assert_eq!(roster.vouch(&new, at(50)), Vouch::Nobody);
     }
 
@@ -289,7 +398,7 @@ mod tests {
         let mut roster = Roster::default();
         let (one, two, by) = (salt().of_key(b"sdk-one"), salt().of_key(b"sdk-two"), salt().of_key(b"rel"));
         roster.worked(one, at(1));
-        roster.named(by, &[(two, Some(at(100)))]);
+        roster.named(by, &[of(b"e", two, Some(100))], Word::Live);
         let text = serde_json::to_string(&roster.kept()).unwrap();
         assert!(!text.contains("sdk-"), "{text}");
         let mut again = Roster::default();
@@ -297,6 +406,45 @@ mod tests {
         assert_eq!((again.vouch(&one, at(5)), again.vouch(&two, at(5))), (Vouch::Worked, Vouch::Named));
         assert_eq!(again.vouch(&two, at(100)), Vouch::Nobody);
         assert_eq!(again.kept(), roster.kept());
+    }
+
+    #[test]
+    fn what_a_rotated_configuration_named_ends_with_the_next_word_about_the_environment() {
+        let mut roster = Roster::default();
+        let key = |text: &str| salt().of_key(text.as_bytes());
+        let (before, after) = (key("rel-before"), key("rel-after"));
+        let (old, new, elsewhere) = (key("sdk-old"), key("sdk-new"), key("sdk-elsewhere"));
+        let first = [of(b"e1", old, None), of(b"e2", elsewhere, None)];
+        roster.named(before, &first, Word::Live);
+        roster.worked(old, at(1));
+        // The configuration's own key is rotated, and the SDK key of one environment too.
+        roster.named(after, &[of(b"e1", new, None)], Word::Live);
+        let vouched = |roster: &Roster| [old, new, elsewhere].map(|key| roster.vouch(&key, at(9)));
+        assert_eq!(vouched(&roster), [Vouch::Nobody, Vouch::Named, Vouch::Named], "of the other nothing newer is said");
+        // What a relay that still presents the key from before gets back from disk changes nothing.
+        roster.named(before, &first, Word::Kept);
+        assert_eq!(vouched(&roster), [Vouch::Nobody, Vouch::Named, Vouch::Named]);
+        // LaunchDarkly refuses that key: what only it named is over, but for what ends by itself.
+        let ends = key("sdk-ends");
+        roster.named(before, &[of(b"e2", elsewhere, None), of(b"e2", ends, Some(20))], Word::Live);
+        roster.refused(before);
+        assert_eq!(vouched(&roster), [Vouch::Nobody, Vouch::Named, Vouch::Nobody]);
+        assert_eq!((roster.vouch(&ends, at(9)), roster.vouch(&ends, at(20))), (Vouch::Named, Vouch::Nobody));
+        // Where nothing is known of an environment, what was kept is better than nothing.
+        let mut empty = Roster::default();
+        empty.named(before, &first, Word::Kept);
+        assert_eq!(vouched(&empty), [Vouch::Named, Vouch::Nobody, Vouch::Named]);
+    }
+
+    #[test]
+    fn what_was_kept_before_environments_were_is_read_too() {
+        let (key, by) = (salt().of_key(b"sdk-one"), salt().of_key(b"rel"));
+        let pair = serde_json::json!([{ "digest": key, "named": [[by, null]] }]);
+        let mut roster = Roster::default();
+        roster.restore(serde_json::from_value(pair).unwrap());
+        assert_eq!(roster.vouch(&key, at(5)), Vouch::Named);
+        roster.named(by, &[], Word::Live);
+        assert_eq!(roster.vouch(&key, at(5)), Vouch::Nobody);
     }
 
     #[test]

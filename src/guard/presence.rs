@@ -67,6 +67,18 @@ pub struct Presence {
     /// How many more there are.
     #[serde(default)]
     pub more_overrides: usize,
+    /// Another guard of the same name, as this one saw it last: of the two, each overwrites what the other announces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namesake: Option<Namesake>,
+}
+
+/// A guard that calls itself as another one does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namesake {
+    /// Where relays come: an address of its own machine.
+    pub listens: SocketAddr,
+    /// Since when it runs, by its clock.
+    pub since: Timestamp,
 }
 
 /// LaunchDarkly's stream.
@@ -168,7 +180,13 @@ impl Presence {
             keys: environment.sdk_keys.iter().map(|key| key_mark(&itself.name, key)).collect(),
             overrides: overrides.into_iter().map(|override_| word(override_, itself.on_conflict)).collect(),
             more_overrides,
+            namesake: None,
         }
+    }
+
+    /// Whether it is this guard's own, of this run of it.
+    pub fn is_of(&self, itself: &Itself) -> bool {
+        self.name == itself.name && self.since == itself.since && self.listens == itself.listens
     }
 
     /// What is put into a store.

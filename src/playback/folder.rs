@@ -51,11 +51,16 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn move_to_replayed(&self, guard: &ReplayGuard, names: &[String]) -> Result<(), PlaybackError> {
-        if guard.folder != self.folder {
-            let problem = format!("the lock is for {}, not for {}", guard.folder.display(), self.folder.display());
-            return Err(PlaybackError::Unwritable { problem });
-        }
+        self.is_locked_by(guard)?;
         writing::move_to_replayed(self.disk.as_ref(), &self.folder, names, self.lock_wait)
+    }
+
+    fn is_locked_by(&self, guard: &ReplayGuard) -> Result<(), PlaybackError> {
+        if guard.folder == self.folder {
+            return Ok(());
+        }
+        let problem = format!("the lock is for {}, not for {}", guard.folder.display(), self.folder.display());
+        Err(PlaybackError::Unwritable { problem })
     }
 }
 
@@ -250,6 +255,39 @@ impl Playback {
     ) -> Result<(), PlaybackError> {
         let names: Vec<String> = files.into_iter().map(|file| file.file_name().to_owned()).collect();
         self.place.move_to_replayed(guard, &names)
+    }
+
+    /// Whether there are more files than this in `playback/replayed/`.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn has_replayed(&self, more_than: usize) -> Result<bool, PlaybackError> {
+        Ok(self.names(&self.place.folder.join(name::REPLAYED))?.len() > more_than)
+    }
+
+    /// Removes what is in `playback/replayed/` beyond the newest `keep` files, by the times in their names, as far as it
+    /// `may_go`. What is damaged or of a newer format stays. For a guard's own playback: an operator's history is never
+    /// trimmed. Says how many went.
+    ///
+    /// # Errors
+    /// The folder cannot be listed, or the disk refused to remove one; some may be gone then.
+    pub fn trim_replayed(
+        &self,
+        guard: &ReplayGuard,
+        keep: usize,
+        may_go: impl Fn(&LoadedFile) -> bool,
+    ) -> Result<usize, PlaybackError> {
+        self.place.is_locked_by(guard)?;
+        let folder = self.place.folder.join(name::REPLAYED);
+        let mut names = self.names(&folder)?;
+        names.truncate(names.len().saturating_sub(keep));
+        let goes = |(name, is_file): &(String, bool)| match self.read(&folder.join(name), *is_file, true) {
+            Some(Read::Whole(file)) => file.writable && may_go(&file),
+            Some(Read::Damaged(_) | Read::Unfinished(_)) | None => false,
+        };
+        let names: Vec<String> = names.into_iter().filter(goes).map(|(name, _)| name).collect();
+        writing::forget(self.place.disk.as_ref(), &self.place.folder, &names)?;
+        Ok(names.len())
     }
 
     /// The playback files in a folder, sorted by name, each with whether it is a regular file. None where there is no

@@ -405,3 +405,27 @@ fn a_shell_can_check_a_file() {
     fs::write(&path, text.replacen("\"version\":44", "\"version\":45", 1)).unwrap();
     assert_eq!(run(), "line 9 is not as it was written\n");
 }
+
+#[test]
+fn what_is_trimmed_is_replayed_whole_and_asked_about() {
+    let home = Home::new();
+    let guard = home.playback.lock_for_replay().unwrap();
+    let files: Vec<_> = ["0001", "0002", "0003", "0004"]
+        .map(|digits| home.playback.record(&samples::intent(digits, &["checkout"]), &[]).unwrap().0)
+        .into();
+    home.playback.move_to_replayed(&guard, &files[..3]).unwrap();
+    let there = || home.playback.load().unwrap().files.len() + home.playback.load().unwrap().damaged.len();
+    assert!(home.playback.has_replayed(2).unwrap() && !home.playback.has_replayed(3).unwrap());
+    assert_eq!(home.playback.trim_replayed(&guard, 3, |_| true).unwrap(), 0, "it is not more than that");
+    assert_eq!(home.playback.trim_replayed(&guard, 0, |_| false).unwrap(), 0);
+    // What cannot be read may be anything.
+    let damaged = home.playback.folder().join("replayed").join(files[0].file_name());
+    let text = fs::read_to_string(&damaged).unwrap();
+    fs::write(&damaged, text.replace("checkout", "checkin")).unwrap();
+    assert_eq!(home.playback.trim_replayed(&guard, 1, |_| true).unwrap(), 1);
+    assert_eq!(home.playback.trim_replayed(&guard, 0, |_| true).unwrap(), 1);
+    assert_eq!(there(), 2, "the damaged one, and the one that is not replayed");
+    let other = Home::new();
+    let theirs = other.playback.lock_for_replay().unwrap();
+    home.playback.trim_replayed(&theirs, 0, |_| true).unwrap_err();
+}

@@ -197,6 +197,21 @@ pub(super) fn move_to_replayed(
     Ok(())
 }
 
+/// Removes files of what is replayed. That it is durable is of no matter: what comes back after a crash is removed again.
+pub(super) fn forget(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<(), PlaybackError> {
+    let replayed = folder.join(name::REPLAYED);
+    for name in names {
+        let path = replayed.join(name);
+        match disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(PlaybackError::disk("remove", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Moves one file. It is synced first: outcomes are added without a sync, and the place says that they are complete.
 fn move_one(disk: &dyn Disk, from: &Path, to: &Path, lock_wait: Duration) -> Result<(), PlaybackError> {
     let mut file = disk.open(from).map_err(|error| PlaybackError::disk("open", from, error))?;

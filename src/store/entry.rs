@@ -50,10 +50,9 @@ pub(super) fn fields(write: &Write) -> Vec<(&'static str, String)> {
 
 /// Whether nobody did anything: a guard keeps the override up to date.
 fn is_only_upstream(write: &Write, override_: &Override) -> bool {
-    let before = write.override_before.as_deref().and_then(|text| serde_json::from_str::<Override>(text).ok());
-    write.after.is_none()
-        && before.is_some_and(|before| {
-            before.upstream != override_.upstream
-                && Override { upstream: override_.upstream.clone(), ..before } == *override_
-        })
+    let Some(text) = write.override_before.as_deref().filter(|_| write.after.is_none()) else { return false };
+    serde_json::from_str::<Override>(text).is_ok_and(|before| {
+        before.upstream != override_.upstream
+            && Override { upstream: override_.upstream.clone(), ..before } == *override_
+    })
 }

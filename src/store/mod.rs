@@ -111,11 +111,15 @@ impl StoredOverride {
         struct Format {
             format: u32,
         }
-        let parsed = match serde_json::from_str::<Format>(&text) {
-            Ok(Format { format }) if format > OVERRIDE_FORMAT => {
-                Err(format!("it is of format {format}, and this program knows formats up to {OVERRIDE_FORMAT}"))
-            }
-            _ => serde_json::from_str(&text).map_err(|error| error.to_string()),
+        let newer =
+            |format: u32| format!("it is of format {format}, and this program knows formats up to {OVERRIDE_FORMAT}");
+        let parsed = match serde_json::from_str::<Override>(&text) {
+            Ok(read) if read.format > OVERRIDE_FORMAT => Err(newer(read.format)),
+            Ok(read) => Ok(read),
+            Err(error) => Err(match serde_json::from_str::<Format>(&text) {
+                Ok(Format { format }) if format > OVERRIDE_FORMAT => newer(format),
+                _ => error.to_string(),
+            }),
         };
         Self { text, parsed }
     }

@@ -8,5 +8,6 @@ pub mod progress;
 pub mod prompt;
 pub mod secret;
 pub mod table;
+pub mod teller;
 pub mod time;
 pub mod words;

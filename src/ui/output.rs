@@ -15,6 +15,9 @@ use anstyle::Style;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::ui::teller::Notice;
+use crate::ui::teller::Teller;
+
 /// For what is well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// For what is not done, lost or failing.
@@ -93,6 +96,8 @@ impl Stream {
 pub struct Output {
     out: Mutex<Stream>,
     talk: Mutex<Stream>,
+    /// Where talk goes that goes into memory.
+    captured_talk: Option<Captured>,
     json: bool,
     verbose: bool,
     bar: Mutex<Option<ProgressBar>>,
@@ -143,6 +148,7 @@ impl Output {
         Self {
             out: Mutex::new(Stream::new(Box::new(out), out_terminal, colour.resolve(out_terminal, wishes))),
             talk: Mutex::new(Stream::new(Box::new(talk), talk_terminal, colour.resolve(talk_terminal, wishes))),
+            captured_talk: None,
             json: false,
             verbose: false,
             bar: Mutex::new(None),
@@ -155,6 +161,7 @@ impl Output {
         let output = Self {
             out: Mutex::new(Stream::new(Box::new(out.clone()), false, false)),
             talk: Mutex::new(Stream::new(Box::new(talk.clone()), false, false)),
+            captured_talk: Some(talk.clone()),
             json: false,
             verbose: false,
             bar: Mutex::new(None),
@@ -203,6 +210,16 @@ impl Output {
     /// Talk, on standard error.
     pub fn say(&self, text: &str) {
         self.write(&self.talk, &format!("{text}\n"));
+    }
+
+    /// Talk, on standard error, that is never waited for; `notice` says how many lines were dropped. What is said in other
+    /// ways meanwhile may come in between, whole lines.
+    pub fn teller(&self, notice: Notice) -> Teller {
+        let write: Box<dyn Write + Send> = match &self.captured_talk {
+            Some(captured) => Box::new(captured.clone()),
+            None => Box::new(io::stderr()),
+        };
+        Teller::start(write, notice)
     }
 
     /// Talk that only `--verbose` wants.

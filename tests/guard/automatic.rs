@@ -213,3 +213,53 @@ fn an_environment_that_an_attached_relay_has_is_not_left_out() {
     upstream.come_back();
     assert!(relay.text().contains("production"), "LaunchDarkly's own word goes through");
 }
+
+#[test]
+fn automatic_configurations_that_differ_in_the_prefix_are_alarmed() {
+    let upstream = Scripted::start(answer(0));
+    for (prefix, differs) in [("other-$CID", true), ("ld-$CID", false)] {
+        let plan = plan(&upstream).line("--relay-config other.conf");
+        let other = format!("[AutoConfig]\nkey = rel-other-other-other\nenvDatastorePrefix = \"{prefix}\"\n");
+        std::fs::write(plan.home().join("other.conf"), other).unwrap();
+        let guard = plan.start();
+        // What is wrong from the beginning is told before anything else comes.
+        let status = guard.status();
+        let alarms: Vec<&str> =
+            status["alarms"].as_array().unwrap().iter().map(|one| one["told"].as_str().unwrap()).collect();
+        assert_eq!(alarms.len(), usize::from(differs), "{alarms:?}");
+        if differs {
+            guard.wait_for_told("prefixes-differ");
+            assert!(alarms[0].contains("follows ld-$CID"), "{alarms:?}");
+            assert!(alarms[0].contains("NOT other-$CID") && alarms[0].contains("other.conf"), "{alarms:?}");
+        }
+    }
+}
+
+/// The key of the automatic configuration is rotated, and with it the environment's SDK key.
+#[test]
+fn what_a_rotated_configuration_vouched_for_is_vouched_for_no_longer() {
+    const NEXT_RELAY_KEY: &str = "rel-66666666-6666-4666-8666-666666666666";
+    const NEXT_SDK_KEY: &str = "sdk-77777777-7777-4777-8777-777777777777";
+    let upstream = Scripted::start(|request| match (request.path.as_str(), request.header("authorization")) {
+        (PATH, RELAY_KEY) => Reply::Stream(put(0).into_bytes()),
+        (PATH, NEXT_RELAY_KEY) => Reply::Stream(put(0).replace(SDK_KEY, NEXT_SDK_KEY).into_bytes()),
+        ("/all", SDK_KEY | NEXT_SDK_KEY) => Reply::Stream(super::bytes::PUT.into()),
+        _ => Reply::Status(403, ""),
+    });
+    let plan = plan(&upstream);
+    let guard = plan.start();
+    for (relay_key, sdk_key) in [(RELAY_KEY, SDK_KEY), (NEXT_RELAY_KEY, NEXT_SDK_KEY)] {
+        Wire::stream(guard.address, PATH, relay_key).text();
+        Wire::stream(guard.address, "/all", sdk_key).text();
+    }
+    plan.wait_for_kept(".sealed", 2);
+    plan.wait_for_kept(".put", 2);
+    wait_for_keys(&plan, "worked", 3);
+    guard.kill();
+    upstream.go_away();
+    let guard = plan.start();
+    // A relay that was not told of the rotation gets back what it had, and that vouches for nothing that ended since.
+    Wire::stream(guard.address, PATH, RELAY_KEY).text();
+    assert_eq!(Wire::ask(guard.address, "/all", SDK_KEY).status, 503);
+    assert!(Wire::stream(guard.address, "/all", NEXT_SDK_KEY).text().contains("checkout"));
+}

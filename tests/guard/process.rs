@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -119,15 +120,24 @@ impl Plan {
 
     #[track_caller]
     fn start_with(&self, address: SocketAddr, arguments: &[&str]) -> Guard {
+        let rc = self.rc(&format!("--admin 127.0.0.1:0 --listen {address}")).args(arguments.iter().copied());
+        Guard::start(&rc, self.home.path())
+    }
+
+    /// What starts it, with these words more, for a test that has an eye on the process itself.
+    pub fn command(&self, line: &str) -> Command {
+        self.rc(line).command(self.home.path())
+    }
+
+    fn rc(&self, line: &str) -> Rc {
         fs::write(self.home.path().join("ld-relay.conf"), &self.relay_configuration).unwrap();
-        let mut rc = Rc::new().line("guard --admin 127.0.0.1:0 --log json --relay-config ld-relay.conf");
-        rc = rc.args(["--listen", &address.to_string()]).args(self.arguments.iter().map(String::as_str));
-        rc = rc.args(arguments.iter().copied());
+        let mut rc = Rc::new().line("guard --log json --relay-config ld-relay.conf").line(line);
+        rc = rc.args(self.arguments.iter().map(String::as_str));
         rc = rc.env("LD_STREAM_URL", &self.stream_url);
         for (name, value) in &self.variables {
             rc = rc.env(name, value);
         }
-        Guard::start(&rc, self.home.path())
+        rc
     }
 
     /// Every byte in the guard's folder, file names included.

@@ -98,3 +98,16 @@ fn a_relay_that_is_pointed_at_launchdarkly_loses_what_the_guard_holds_for_others
         .out("BAD  shop/production, relay eu-1: is NOT on the guard that is there")
         .out("rc relay config --check");
 }
+
+#[test]
+fn two_guards_of_one_name_are_told_apart_by_what_they_say_of_each_other() {
+    let upstream = Scripted::streaming(put(42));
+    let plan = plan(&upstream).line("--guard-name eu");
+    let (one, other) = (plan.start(), plan.start_elsewhere());
+    for guard in [&one, &other] {
+        guard.wait_for_told("name-taken");
+    }
+    let line = "doctor -p shop -e production --relay-config ld-relay.conf";
+    let ran = until(&plan, line, "there are two of this name").code(1);
+    ran.out(&one.address.to_string()).out(&other.address.to_string()).out("--guard-name");
+}

@@ -3,6 +3,7 @@
 use relay_commander::guard::environment::AttachedRelay;
 use relay_commander::guard::presence::Presence;
 use relay_commander::store::Store;
+use relay_commander::store::following::Announcement;
 
 use super::stage::Guard;
 use super::stage::Home;
@@ -61,4 +62,53 @@ fn a_guard_is_announced_in_every_store_with_what_it_holds_and_taken_back() {
     for reader in &readers {
         assert!(announced(reader).is_empty(), "taken back");
     }
+}
+
+#[test]
+fn two_guards_of_one_name_find_each_other_and_say_so() {
+    let (runtime, eu) = (runtime(), server());
+    let urls = [eu.url()];
+    let mut one = Guard::start(&runtime, &Wish::of(&urls));
+    let mut other = Guard::start(&runtime, &Wish::of(&urls));
+    for guard in [&mut one, &mut other] {
+        guard.wait("the alarm", |guard| guard.alarmed("name-taken", "--guard-name"));
+    }
+    let reader = store("eu", &urls[0]);
+    let announced = || -> Vec<Presence> {
+        let found = runtime.block_on(reader.announced(PREFIX)).unwrap();
+        found.iter().map(|announcement| Presence::read(announcement).unwrap()).collect()
+    };
+    wait_until(
+        "whichever is seen names the other",
+        || matches!(announced().as_slice(), [seen] if seen.namesake.as_ref().is_some_and(|named| named.since != seen.since)),
+    );
+    // One of them ends, and the other has the name for itself.
+    other.end();
+    one.wait("its end", |guard| guard.alarmed("over: name-taken", ""));
+    wait_until(
+        "the other is not named any more",
+        || matches!(announced().as_slice(), [seen] if seen.namesake.is_none()),
+    );
+}
+
+#[test]
+fn a_guard_that_begins_anew_does_not_take_its_own_last_word_for_anothers() {
+    let (runtime, eu) = (runtime(), server());
+    let urls = [eu.url()];
+    let reader = store("eu", &urls[0]);
+    let key = format!("{PREFIX}:relaycommander:guard:guard-1");
+    let first = Guard::start(&runtime, &Wish::of(&urls));
+    wait_until("it is there", || !runtime.block_on(reader.announced(PREFIX)).unwrap().is_empty());
+    let text = eu.run(&["GET", &key]);
+    first.end();
+    // As a guard leaves it that was killed.
+    let left = Announcement { name: "guard-1".to_owned(), text: text.clone() };
+    runtime.block_on(reader.announce(PREFIX, &left)).unwrap();
+    let mut next = Guard::start(&runtime, &Wish::of(&urls));
+    wait_until("it has announced itself", || eu.run(&["GET", &key]) != text);
+    // It has looked at what stands there once more when it says something new.
+    let own = eu.run(&["GET", &key]);
+    next.wait("it announces itself again", |_| eu.run(&["GET", &key]) != own);
+    next.wait("a look at the alarms", |_| true);
+    assert!(!next.alarms.iter().any(|told| told.contains("name-taken")), "{:?}", next.alarms);
 }

@@ -74,7 +74,9 @@ impl Rc {
 
     /// The command, for tests that start it themselves (to kill it, to run two at once).
     pub fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rc"));
+        // scripts/bench has these tests measure the release program.
+        let program = std::env::var_os("RC_TESTED").unwrap_or_else(|| env!("CARGO_BIN_EXE_rc").into());
+        let mut command = Command::new(program);
         command.env_clear().env("USER", "anna").env("TZ", "Pacific/Chatham").env("LANG", "C.UTF-8");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(&self.arguments).current_dir(folder);

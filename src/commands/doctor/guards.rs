@@ -64,6 +64,14 @@ fn one(guard: &Presence, findings: &mut Findings) {
         let told = "only looks on (--shadow): it holds nothing";
         findings.note(Part::Guards, &about, "mode", told, Some("start it without --shadow".to_owned()));
     }
+    if let Some(other) = &guard.namesake {
+        let told = format!(
+            "there are two of this name, at {} and {}: each overwrites what the other announces, and only one is seen here",
+            guard.listens, other.listens
+        );
+        let way_out = "give one of them another name: rc guard --guard-name, or RC_GUARD_NAME".to_owned();
+        findings.bad(Part::Guards, &about, "name", told, Some(way_out));
+    }
     match guard.stream.up {
         Some(true) => {
             let told = format!("up since {}", time::full(guard.stream.since));

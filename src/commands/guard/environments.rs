@@ -18,6 +18,7 @@ use crate::relay::configuration::RelayEnvironment;
 use crate::settings::EnvironmentSetting;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::ui::words::list;
 
 /// The variable by which a relay is told its prefix in automatic configuration.
 const PREFIX_VARIABLE: &str = "ENV_DATASTORE_PREFIX";
@@ -28,6 +29,8 @@ pub(super) struct Environments {
     pub configured: Vec<GuardedEnvironment>,
     /// Where those are kept that are learnt.
     pub place: Place,
+    /// What is wrong with where those are kept, for people.
+    pub prefixes_differ: Option<String>,
 }
 
 /// What targets are made of.
@@ -49,12 +52,15 @@ impl Environments {
     pub(super) fn of(settings: &Settings, configurations: Configurations, stores: &[Arc<dyn Store>]) -> Self {
         let (with_prefixes, files): (Vec<_>, Vec<_>) = stores.iter().partition(|store| store.has_prefixes());
         let labels = |stores: Vec<&Arc<dyn Store>>| stores.iter().map(|store| store.label().to_owned()).collect();
-        let mut automatic: Vec<AutoConfig> =
-            configurations.all().iter().filter_map(|known| known.auto_config.clone()).collect();
+        let with_source = |known: &RelayConfiguration| Some((known.auto_config.clone()?, known.source.clone()));
+        let mut sourced: Vec<(AutoConfig, String)> = configurations.all().iter().filter_map(with_source).collect();
         if let Some(prefix) = settings.relay_variables.get(PREFIX_VARIABLE) {
             let prefix = Some(prefix.expose().to_owned());
-            automatic.push(AutoConfig { env_datastore_prefix: prefix, has_cache: false });
+            sourced.push((AutoConfig { env_datastore_prefix: prefix, has_cache: false }, PREFIX_VARIABLE.to_owned()));
         }
+        // What is typed counts for all of them.
+        let prefixes_differ = if settings.prefix.is_some() { None } else { differing(&sourced) };
+        let automatic: Vec<AutoConfig> = sourced.into_iter().map(|(automatic, _)| automatic).collect();
         let ground = Ground {
             stores: labels(with_prefixes),
             files: labels(files),
@@ -83,8 +89,32 @@ impl Environments {
             }
         }
         let place: Place = Arc::new(move |learnt, filter| ground.placed(learnt, filter));
-        Self { configured, place }
+        Self { configured, place, prefixes_differ }
     }
+}
+
+/// That automatic configurations say of the same environments that they are kept under different prefixes: of an environment
+/// that is learnt it is not known by which, so one is followed.
+fn differing(automatic: &[(AutoConfig, String)]) -> Option<String> {
+    let prefixes = automatic.iter().filter_map(|(one, source)| Some((one.env_datastore_prefix.as_ref()?, source)));
+    let mut each: Vec<(&String, &String)> = Vec::new();
+    for (prefix, source) in prefixes {
+        if each.iter().all(|(known, _)| *known != prefix) {
+            each.push((prefix, source));
+        }
+    }
+    let [(followed, source), others @ ..] = each.as_slice() else { return None };
+    if others.is_empty() {
+        return None;
+    }
+    let named = |(prefix, source): &(&String, &String)| format!("{prefix} ({source})");
+    let others: Vec<String> = others.iter().map(named).collect();
+    Some(format!(
+        "the relays' automatic configurations keep environments under different prefixes. This guard follows {followed} \
+         ({source}) and NOT {}: overrides there do not reach its relays. Run a guard for each, with that relay's \
+         configuration alone",
+        list(&others)
+    ))
 }
 
 /// Adds one. The same copy with another key is the same environment; another one of the same name gets a longer name.

@@ -20,6 +20,8 @@ use crate::commands::stores;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::error::Kind;
+use crate::guard::alarm::AlarmKind;
+use crate::guard::alarm::AlarmName;
 use crate::guard::alarm::Alarms;
 use crate::guard::answer::REFUSED_FOR;
 use crate::guard::folder::Folder;
@@ -134,6 +136,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let folder = open_folder(settings.state.clone()).await?;
     let salt = folder.salt().map_err(unusable)?;
     let (alarms, told) = Alarms::new();
+    if let Some(told) = environments.prefixes_differ {
+        alarms.raise(AlarmName { kind: AlarmKind::PrefixesDiffer, environment: None, flag: None }, told);
+    }
     let keeper = Keeper::start(folder, alarms.clone());
     let address = listener.local_addr().unwrap_or(listen);
     let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address.port()));
@@ -145,7 +150,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let (follow, following) =
         following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
-    let telling = Telling { output: context.output, form: settings.log };
+    let telling = Telling::start(context.output, settings.log, alarms.clone());
     telling.beginning(&telling::Beginning {
         name: &name,
         address,

@@ -1,4 +1,5 @@
 //! What a guard tells while it runs, on standard error: lines for people, or one JSON object a line. Every line has its time.
+//! Nobody waits for who reads them: the task that tells is the one that hears the end of the process.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,17 +10,22 @@ use tokio::sync::mpsc;
 
 use crate::error::Failure;
 use crate::guard::alarm::Alarm;
+use crate::guard::alarm::Alarms;
 use crate::guard::alarm::Told;
 use crate::guard::environment::GuardedEnvironment;
 use crate::settings::LogForm;
 use crate::ui::harmless::harmless;
 use crate::ui::output::Output;
+use crate::ui::teller::Teller;
+use crate::ui::words::count;
 use crate::ui::words::list;
 
 /// Tells what happens.
-pub(super) struct Telling<'o> {
-    pub output: &'o Output,
-    pub form: LogForm,
+pub(super) struct Telling {
+    teller: Teller,
+    form: LogForm,
+    /// Counts what could not be told.
+    alarms: Alarms,
 }
 
 /// What is told first.
@@ -33,7 +39,16 @@ pub(super) struct Beginning<'b> {
     pub is_plain: bool,
 }
 
-impl Telling<'_> {
+impl Telling {
+    /// Begins to tell.
+    pub(super) fn start(output: &Output, form: LogForm, alarms: Alarms) -> Self {
+        let dropped = move |number: u64| {
+            let number = count(usize::try_from(number).unwrap_or(usize::MAX), "line");
+            shaped(form, &format!("{number} not told: nobody read standard error for a while"))
+        };
+        Self { teller: output.teller(Box::new(dropped)), form, alarms }
+    }
+
     /// Tells alarms until `ended` comes back.
     pub(super) async fn until(
         &self,
@@ -68,7 +83,7 @@ impl Telling<'_> {
                 "environments": names(&placed),
                 "notKept": names(&unplaced),
             });
-            self.output.say(&line.to_string());
+            self.tell(&line.to_string());
             return;
         }
         let admin = beginning.admin.map(|admin| format!(", status at http://{admin}/status")).unwrap_or_default();
@@ -102,9 +117,12 @@ impl Telling<'_> {
 
     /// Tells something.
     pub(super) fn say(&self, text: &str) {
-        match self.form {
-            LogForm::Text => self.output.say(&format!("{} {}", now(), harmless(text))),
-            LogForm::Json => self.output.say(&json!({ "time": now(), "what": "says", "told": text }).to_string()),
+        self.tell(&shaped(self.form, text));
+    }
+
+    fn tell(&self, line: &str) {
+        if !self.teller.say(line) {
+            self.alarms.not_told();
         }
     }
 
@@ -116,10 +134,17 @@ impl Telling<'_> {
         match self.form {
             LogForm::Text => {
                 let words = if what == "over" { "over: " } else { "" };
-                self.output.say(&format!("{} [{}] {words}{}", now(), alarm.name.kind.name(), harmless(&alarm.told)));
+                self.tell(&format!("{} [{}] {words}{}", now(), alarm.name.kind.name(), harmless(&alarm.told)));
             }
-            LogForm::Json => self.output.say(&line_of(what, alarm).to_string()),
+            LogForm::Json => self.tell(&line_of(what, alarm).to_string()),
         }
+    }
+}
+
+fn shaped(form: LogForm, text: &str) -> String {
+    match form {
+        LogForm::Text => format!("{} {}", now(), harmless(text)),
+        LogForm::Json => json!({ "time": now(), "what": "says", "told": text }).to_string(),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use crate::change::id::Actor;
@@ -183,7 +184,7 @@ async fn round(
         }
     };
     let mut outcomes = BTreeMap::new();
-    for wrote in writing::write(ground.stores, &recorded, |_| ()).await {
+    for wrote in writing::write(ground.stores, &recorded).concat().await {
         // Two environments may have a flag of the same key, but not in the same target.
         outcomes.insert((wrote.target, wrote.flag), wrote.outcome);
     }

@@ -243,6 +243,7 @@ mod tests {
             keys: Vec::new(),
             overrides: Vec::new(),
             more_overrides: 0,
+            namesake: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -209,7 +210,7 @@ impl Run<'_> {
 
     /// Writes once; what has to be decided again is given back.
     async fn attempt(&mut self, recorded: &Recorded<'_>) -> Vec<(EditIndex, Target)> {
-        let wrote = writing::write(self.means.stores, recorded, |_| {}).await;
+        let wrote = writing::write(self.means.stores, recorded).concat().await;
         let mut again = Vec::new();
         for one in wrote {
             let write = recorded.all().iter().find(|write| write.target == one.target && write.flag == one.flag);

@@ -2,9 +2,11 @@
 //! changed in between. Each outcome is noted as it comes.
 
 use std::collections::BTreeMap;
-use tokio::time::Instant;
+use std::pin::pin;
 
+use futures_util::StreamExt;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::change::event::EditIndex;
 use crate::change::event::Event;
@@ -203,31 +205,21 @@ impl<'a> Run<'a> {
         let planned: BTreeMap<(&FlagKey, &Target), &Write> =
             recorded.all().iter().map(|write| ((&write.flag, &write.target), write)).collect();
         let mut again = Vec::new();
-        let mut came: Vec<Vec<(usize, Target, Outcome)>> = Vec::new();
-        let wrote = writing::write(self.means.stores, recorded, |wrote| {
+        let mut writing = pin!(writing::write(self.means.stores, recorded));
+        while let Some(wrote) = writing.next().await {
             let mut known = Vec::new();
             for one in wrote {
                 let Some(part) = self.parts.get(&(&one.flag, &one.target)).copied() else { continue };
                 let Some(write) = planned.get(&(&one.flag, &one.target)) else { continue };
-                match &one.outcome {
+                match one.outcome {
                     WriteOutcome::Written { colleagues_see } => {
                         let planned = Box::new(self.told(part, write));
-                        let outcome = Outcome::Written { planned, colleagues_see: *colleagues_see };
-                        known.push((part, one.target.clone(), outcome));
+                        known.push((part, one.target, Outcome::Written { planned, colleagues_see }));
                     }
-                    WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged => {
-                        again.push((part, one.target.clone()));
-                    }
-                    WriteOutcome::Failed(error) => {
-                        known.push((part, one.target.clone(), Outcome::Failed(error.clone())));
-                    }
+                    WriteOutcome::RecordChanged | WriteOutcome::OverrideChanged => again.push((part, one.target)),
+                    WriteOutcome::Failed(error) => known.push((part, one.target, Outcome::Failed(error))),
                 }
             }
-            came.push(known);
-        })
-        .await;
-        drop(wrote);
-        for known in came {
             self.came_of(known);
         }
         again

@@ -165,8 +165,9 @@ impl<'c> Report<'c> {
         let header =
             ["store", if would { "would be" } else { "written" }, if with_relays { "through its relay" } else { "" }];
         table.row(header.into_iter().filter(|cell| !cell.is_empty()));
+        let labels_with_prefix = self.labels_with_prefix();
         for target in &result.targets {
-            table.row(self.row(target));
+            table.row(self.row(target, &labels_with_prefix));
         }
         lines.push(table.to_string());
         if !result.dependants.on.is_empty() {
@@ -178,8 +179,8 @@ impl<'c> Report<'c> {
         lines
     }
 
-    fn row(&self, target: &TargetResult) -> Vec<String> {
-        let mut cells = vec![words::place(&target.chosen, &self.labels_with_prefix())];
+    fn row(&self, target: &TargetResult, labels_with_prefix: &[String]) -> Vec<String> {
+        let mut cells = vec![words::place(&target.chosen, labels_with_prefix)];
         let outcome = words::outcome(&target.outcome, self.now);
         match &target.outcome {
             Outcome::Written { planned, colleagues_see } => {

@@ -12,11 +12,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::change::override_::Override;
+use crate::change::override_::OverrideState;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
@@ -162,6 +165,11 @@ impl Shared {
                     standing.insert(self.alarm_name(AlarmKind::OverrideUnreadable, Some(flag.clone())), told);
                 }
             }
+            for (flag, override_) in ledger.standing() {
+                if let Some(told) = expired(override_, Timestamp::now()) {
+                    standing.insert(self.alarm_name(AlarmKind::OverrideExpired, Some(flag.clone())), told);
+                }
+            }
         }
         let mut alarmed = self.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
         for over in alarmed.iter().filter(|name| !standing.contains_key(*name)) {
@@ -231,6 +239,21 @@ impl Shared {
     }
 }
 
+/// What is said of an override that should be over by now, and is not: other words each hour, so that it is told again.
+fn expired(override_: &Override, now: Timestamp) -> Option<String> {
+    let expires = override_.motive.expires.filter(|expires| *expires <= now)?;
+    let owed = matches!(override_.state, OverrideState::InForce | OverrideState::AwaitingApproval { .. });
+    let hours = now.duration_since(expires).as_hours();
+    let since = if hours == 0 { String::new() } else { format!(", {hours} h ago") };
+    let (flag, who) = (&override_.flag, &override_.motive.actor);
+    owed.then(|| {
+        format!(
+            "the override of {flag} by {who} was to be over at {expires:.0}{since}, and is in force. Back to LaunchDarkly's \
+             value: rc undo {flag}. To keep it: rc replay"
+        )
+    })
+}
+
 /// The handle that the stream has.
 pub(super) struct Handle(pub(super) Arc<Shared>);
 
@@ -282,5 +305,36 @@ impl Handle {
             strange: whole.strange,
             ours: self.0.ledger().ours(&own),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::sample::change;
+    use crate::change::sample::flag;
+    use crate::change::sample::override_of;
+    use crate::flag::instruction::Instruction;
+
+    #[test]
+    fn what_should_be_over_is_told_when_it_comes_and_in_other_words_each_hour() {
+        let mut override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
+        let at = Timestamp::UNIX_EPOCH;
+        let after = |minutes: i64| expired(&override_, at + jiff::SignedDuration::from_mins(minutes));
+        assert_eq!(after(600), None, "it is to stay until somebody ends it");
+        override_.motive.expires = Some(at);
+        let after = |minutes: i64| expired(&override_, at + jiff::SignedDuration::from_mins(minutes));
+        assert_eq!(after(-1), None);
+        let first = after(0).unwrap();
+        assert!(
+            first.contains("rc undo checkout") && first.contains("1970-01-01T00:00:00Z, and is in force"),
+            "{first}"
+        );
+        assert_eq!(after(59).unwrap(), first);
+        let second = after(60).unwrap();
+        assert!(second.contains("1970-01-01T00:00:00Z, 1 h ago"), "{second}");
+        assert_eq!(after(119).unwrap(), second);
+        override_.state = OverrideState::Replayed { version: 43 };
+        assert_eq!(expired(&override_, at), None, "LaunchDarkly has it: nothing is owed any more");
     }
 }

@@ -56,7 +56,9 @@ impl Evidence<'_> {
             return Whose::LaunchDarklys;
         }
         let may_be = |known: &Override| is_above(record, known) && changes_nothing(record, known);
-        let was_ours = self.lately && self.remembered.iter().any(may_be);
+        // A relay that is far behind writes what another guard made of LaunchDarkly's answer before it heard of the replay.
+        let was_again = |known: &Override| is_overlaid_again(record, known) && changes_nothing(record, known);
+        let was_ours = self.remembered.iter().any(|known| (self.lately && may_be(known)) || was_again(known));
         let Some(standing) = self.standing else {
             return if was_ours { Whose::Doubtful } else { Whose::Unexplained };
         };
@@ -72,16 +74,20 @@ impl Evidence<'_> {
             return false;
         }
         let above = is_above(record, standing);
-        // Another guard may not have heard yet that it was replayed, and overlays LaunchDarkly's answer once more.
-        let again = standing.revision;
-        let answered = matches!(standing.state, OverrideState::Replayed { version }
-            if [version, version.saturating_add(again)].contains(&record.version()));
-        above || answered || !self.own_keys
+        let answered = matches!(standing.state, OverrideState::Replayed { version } if version == record.version());
+        above || answered || is_overlaid_again(record, standing) || !self.own_keys
     }
 }
 
 fn changes_nothing(record: &Record, override_: &Override) -> bool {
     patch::changes_nothing(record, &override_.instructions).unwrap_or(true)
+}
+
+/// Whether its version is what a guard makes of LaunchDarkly's answer that has not heard yet that the override was replayed:
+/// it overlays the answer once more.
+fn is_overlaid_again(record: &Record, override_: &Override) -> bool {
+    matches!(override_.state, OverrideState::Replayed { version }
+        if version.saturating_add(override_.revision) == record.version())
 }
 
 /// Whether its version is above what the override makes of the newest record of LaunchDarkly's that it knows.
@@ -150,5 +156,12 @@ mod tests {
         assert_eq!(evidence.whose(&flag(43, false, 1, 2)), Whose::Doubtful, "on a record that we do not know");
         assert_eq!(evidence.whose(&flag(44, false, 1, 2)), Whose::Unexplained);
         assert_eq!(evidence.whose(&flag(44, true, 1, 0)), Whose::Unexplained);
+        assert_eq!(evidence.whose(&flag(46, false, 1, 2)), Whose::Doubtful, "overlaid once more by another guard");
+        // It is over, and that long ago: a relay that is far behind may still write it.
+        let remembered = [standing.clone()];
+        let over = Evidence { standing: None, remembered: &remembered, ..evidence };
+        assert_eq!(over.whose(&flag(46, false, 1, 2)), Whose::Doubtful);
+        assert_eq!(over.whose(&flag(47, false, 1, 2)), Whose::Unexplained);
+        assert_eq!(over.whose(&flag(46, true, 1, 2)), Whose::Unexplained);
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Place {
     marks: Vec<(ChangeId, EndedMark)>,
     /// When the look began.
     looked: Instant,
+    /// When the record was looked at last that stood there before.
+    other_until: Instant,
     /// Since when what stands there is to be told, until it is.
     waiting: Option<Instant>,
     /// Since when an override is gone that stood there.
@@ -79,6 +81,7 @@ impl Place {
             self.seen.copy = Copy::of(reading.record.as_deref());
             self.bytes.clone_from(&reading.record);
             self.waiting = Some(looked);
+            self.other_until = self.looked;
         }
         (self.seen.own_keys, self.seen.override_text, self.seen.override_) = (own_keys, override_text, override_);
         if let Some(own) = self.seen.own() {
@@ -98,6 +101,7 @@ impl Place {
             bytes: None,
             marks: Vec::new(),
             looked,
+            other_until: looked,
             waiting: None,
             vanished: None,
             stood: Vec::new(),
@@ -126,6 +130,11 @@ impl Place {
     /// When the last look began.
     pub(super) fn looked(&self) -> Instant {
         self.looked
+    }
+
+    /// When another record than the one that stands there was seen last: it has stood there for this long at most.
+    pub(super) fn other_until(&self) -> Instant {
+        self.other_until
     }
 
     /// Since when an override is gone that stood there.

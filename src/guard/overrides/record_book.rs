@@ -3,7 +3,8 @@
 //! here blocks.
 //!
 //! Each override that the guard has a hand in gets an edit in a file, in the name of whoever made the override. Files are
-//! set aside as soon as the guard has nothing more to do with what is in them, and those of an earlier run at once.
+//! set aside as soon as the guard has nothing more to do with what is in them, or when they are long, and those of an earlier
+//! run at once. Of what is set aside the newest are kept; one with a flag in it that is still overridden never goes.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -33,6 +34,12 @@ use crate::playback::record_writes_in;
 /// The most edits in one file.
 const EDITS_MAX: usize = 200;
 
+/// How many files that were set aside are kept.
+const KEPT_MAX: usize = 500;
+
+/// A file into which more than this was written, in bytes, is set aside, and another one is begun.
+const LENGTH_MAX: usize = 4 * 1024 * 1024;
+
 /// One flag of an environment.
 type Subject = (Environment, FlagKey);
 
@@ -42,6 +49,8 @@ struct Open {
     file: ChangeFile,
     /// The flags in it with which the guard is not done.
     flags: BTreeSet<Subject>,
+    /// About how long it is, in bytes.
+    length: usize,
 }
 
 /// The guard's playback.
@@ -50,6 +59,10 @@ pub struct RecordBook {
     playback: Playback,
     open: BTreeMap<ChangeId, Open>,
     places: BTreeMap<Subject, (ChangeId, EditIndex)>,
+    /// The flags of each environment with which the guard is not done, whether anything was written of them or not.
+    kept: BTreeMap<Environment, BTreeSet<FlagKey>>,
+    /// Whether there may be more that is set aside than has to be kept.
+    trims: bool,
 }
 
 impl RecordBook {
@@ -61,7 +74,7 @@ impl RecordBook {
         let loaded = playback.load_waiting()?;
         let left: Vec<ChangeFile> = loaded.files.iter().filter_map(|file| playback.reopen(file).ok()).collect();
         set_aside(&playback, &left)?;
-        Ok(Self { playback, open: BTreeMap::new(), places: BTreeMap::new() })
+        Ok(Self { playback, open: BTreeMap::new(), places: BTreeMap::new(), kept: BTreeMap::new(), trims: true })
     }
 
     /// Writes down what is about to be written.
@@ -80,9 +93,12 @@ impl RecordBook {
             self.open_for(part)?;
         }
         let mut by_file: BTreeMap<ChangeId, Vec<(EditIndex, usize)>> = BTreeMap::new();
-        for (place, override_) in overrides.iter().enumerate() {
+        for (place, (override_, write)) in overrides.iter().zip(writes).enumerate() {
             if let Some((file, edit)) = self.places.get(&subject(override_)) {
                 by_file.entry(*file).or_default().push((*edit, place));
+                if let Some(open) = self.open.get_mut(file) {
+                    open.length = open.length.saturating_add(length(write));
+                }
             }
         }
         let mut files: Vec<Telling<'_>> = self
@@ -116,24 +132,30 @@ impl RecordBook {
         };
         let (file, _) = self.playback.record(&intent, &[])?;
         let flags = part.iter().map(|(subject, _)| subject.clone()).collect();
-        self.open.insert(id, Open { file, flags });
+        self.open.insert(id, Open { file, flags, length: 0 });
         for (edit, (subject, _)) in part.iter().enumerate() {
             self.places.insert(subject.clone(), (id, edit));
         }
         Ok(())
     }
 
-    /// The guard has nothing more to do with these flags of an environment than it has with those that are `kept`.
+    /// The guard has nothing more to do with the flags of an environment but those that are `kept`.
     ///
     /// # Errors
-    /// A file could not be moved; it is tried again next time.
+    /// A file could not be moved or removed; it is tried again next time.
     pub(super) fn keep_only(
         &mut self,
         environment: &Environment,
         kept: &BTreeSet<FlagKey>,
     ) -> Result<(), PlaybackError> {
+        if self.kept.get(environment) != Some(kept) {
+            self.kept.insert(environment.clone(), kept.clone());
+            self.trims = true;
+        }
         let is_done = |(of, flag): &Subject| of == environment && !kept.contains(flag);
-        let done: Vec<Subject> = self.places.keys().filter(|subject| is_done(subject)).cloned().collect();
+        let is_long = |file: &ChangeId| self.open.get(file).is_some_and(|open| open.length > LENGTH_MAX);
+        let done = self.places.iter().filter(|(subject, (file, _))| is_done(subject) || is_long(file));
+        let done: Vec<Subject> = done.map(|(subject, _)| subject.clone()).collect();
         for subject in done {
             if let Some((file, _)) = self.places.remove(&subject)
                 && let Some(open) = self.open.get_mut(&file)
@@ -144,8 +166,31 @@ impl RecordBook {
         let over: Vec<ChangeId> =
             self.open.iter().filter(|(_, open)| open.flags.is_empty()).map(|(id, _)| *id).collect();
         let files: Vec<ChangeFile> = over.iter().filter_map(|id| self.open.remove(id)).map(|open| open.file).collect();
-        set_aside(&self.playback, &files)
+        self.trims |= !files.is_empty();
+        set_aside(&self.playback, &files)?;
+        if self.trims {
+            self.trim(KEPT_MAX)?;
+            self.trims = false;
+        }
+        Ok(())
     }
+
+    /// Lets go of the oldest files that were set aside, beyond `most`. Where it is not known what is overridden in an
+    /// environment, its files stay.
+    fn trim(&self, most: usize) -> Result<(), PlaybackError> {
+        let is_over = |edit: &Edit| self.kept.get(&edit.environment).is_some_and(|kept| !kept.contains(&edit.flag));
+        if !self.playback.has_replayed(most)? {
+            return Ok(());
+        }
+        let guard = self.playback.lock_for_replay()?;
+        self.playback.trim_replayed(&guard, most, |file| file.intent.change.edits.iter().all(is_over)).map(drop)
+    }
+}
+
+/// About how much room a write takes in a file.
+fn length(write: &Write) -> usize {
+    let records = [&write.before, &write.after].into_iter().flatten().map(|record| record.text().len());
+    records.sum::<usize>() + 1_024
 }
 
 fn set_aside(playback: &Playback, files: &[ChangeFile]) -> Result<(), PlaybackError> {
@@ -192,6 +237,72 @@ mod tests {
             override_after: OverrideWrite::Put(Arc::new(override_)),
             change: change(1),
         }
+    }
+
+    fn files(folder: &std::path::Path) -> Vec<String> {
+        let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".jsonl")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn of_what_is_set_aside_the_newest_stay_and_whatever_is_still_overridden() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("playback");
+        let mut book = RecordBook::begin(Playback::open(&path, Arc::new(RealDisk)).unwrap()).unwrap();
+        let environment: Environment = "shop/production".parse().unwrap();
+        let put = |key: &str, second: u8| {
+            let mut write = put(key);
+            if let OverrideWrite::Put(next) = &mut write.override_after {
+                let mut override_ = next.as_ref().clone();
+                override_.motive.at = format!("2026-10-20T02:14:{second:02}Z").parse().unwrap();
+                *next = Arc::new(override_);
+            }
+            write
+        };
+        for (second, key) in (0_u8..).zip(["a", "b", "c", "d", "e"]) {
+            book.record(&[put(key, second)]).unwrap();
+        }
+        // Of the two oldest one is still overridden, although its file is set aside.
+        drop(book);
+        let mut book = RecordBook::begin(Playback::open(&path, Arc::new(RealDisk)).unwrap()).unwrap();
+        assert_eq!((files(&path).len(), files(&path.join("replayed")).len()), (0, 5));
+        book.trim(2).unwrap();
+        assert_eq!(files(&path.join("replayed")).len(), 5, "nothing is known yet of what is overridden");
+        book.keep_only(&environment, &["a".parse().unwrap()].into()).unwrap();
+        book.trim(2).unwrap();
+        let subjects: Vec<String> =
+            files(&path.join("replayed")).iter().map(|name| name.split('-').nth(1).unwrap().to_owned()).collect();
+        assert_eq!(subjects, ["a", "d", "e"]);
+        // Over, and the oldest: it goes.
+        book.keep_only(&environment, &BTreeSet::new()).unwrap();
+        book.trim(2).unwrap();
+        assert_eq!(files(&path.join("replayed")).len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_gets_long_is_set_aside_and_another_one_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("playback");
+        let mut book = RecordBook::begin(Playback::open(&path, Arc::new(RealDisk)).unwrap()).unwrap();
+        let environment: Environment = "shop/production".parse().unwrap();
+        let kept: BTreeSet<FlagKey> = ["a".parse().unwrap()].into();
+        let writes = [put("a")];
+        let mut times = 0;
+        while files(&path.join("replayed")).is_empty() {
+            book.record(&writes).unwrap();
+            // As if the record were as large as records may be.
+            book.open.values_mut().for_each(|open| open.length += LENGTH_MAX / 10);
+            book.keep_only(&environment, &kept).unwrap();
+            times += 1;
+            assert!(times < 20);
+        }
+        assert!(times > 5, "{times}");
+        assert_eq!(files(&path).len(), 0);
+        book.record(&writes).unwrap();
+        assert_eq!((files(&path).len(), files(&path.join("replayed")).len()), (1, 1));
     }
 
     #[test]

@@ -13,7 +13,12 @@ use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::sample::flag;
 use crate::flag::instruction::Instruction;
+use crate::flag::patch;
 use crate::flag::record::Record;
+use crate::guard::stream::item::Item;
+use crate::guard::stream::overlay::OnConflict;
+use crate::guard::stream::overlay::Reason;
+use crate::guard::stream::overlay::overlay;
 
 const OFF: Instruction = Instruction::TurnFlagOff;
 const ON: Instruction = Instruction::TurnFlagOn;
@@ -181,6 +186,93 @@ fn a_replayed_override_ends_when_a_stream_shows_it_and_nobody_is_put_back() {
 }
 
 #[test]
+fn launchdarklys_record_in_the_place_of_an_overrides_is_overlaid_in_the_store_again() {
+    let mut world = World::new(3);
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    for round in 0..3 {
+        // A store before which nobody stands.
+        world.reset(2);
+        world.look(0, 2);
+        assert_eq!(why(&mut world, 0), [Why::Reasserted], "round {round}");
+        assert_eq!(world.stores[2].record, world.stores[0].record);
+        assert_eq!(why(&mut world, 0), []);
+        world.reset(2);
+        world.look(0, 2);
+        assert_eq!(why(&mut world, 0), [], "it rests");
+        world.pass(SECOND);
+        assert_eq!(why(&mut world, 0), [Why::Reasserted]);
+        world.pass(SECOND);
+    }
+    // LaunchDarkly's next record, which changes something else.
+    world.launchdarkly_changes(true, 2);
+    world.reset(2);
+    world.look(0, 2);
+    assert_eq!(why(&mut world, 0), [], "an override that it stands for may be on its way");
+    world.pass(2 * SECOND);
+    world.all_look();
+    assert_eq!(why(&mut world, 0), [Why::Upstream, Why::Upstream, Why::Reasserted]);
+    assert_eq!(world.stores[2].record, Some(flag(44, false, 2, 0)), "both are there");
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_in_conflict_stays_launchdarklys_in_the_store() {
+    let mut world = World::new(3);
+    world.update(Instruction::UpdateOffVariation { variation: 2 });
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.launchdarkly_changes(true, 0);
+    world.reset(2);
+    let theirs = world.stores[2].record.clone();
+    for _ in 0..5 {
+        world.pass(2 * SECOND);
+        world.all_look();
+        let reasserted = why(&mut world, 0).into_iter().filter(|why| *why == Why::Reasserted).count();
+        assert_eq!(reasserted, 0);
+    }
+    assert_eq!(world.stores[2].record, theirs);
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn what_was_replayed_stays_in_the_stores_until_a_stream_comes_however_late_that_is() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.replay();
+    deliver(&mut world);
+    // Ten minutes, as guards look and keep stores up to date; then a day.
+    for step in (0..120).map(|_| 5 * SECOND).chain([24 * 3_600 * SECOND; 2]) {
+        world.pass(step);
+        world.all_look();
+        assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+        deliver(&mut world);
+        for guard in 0..2 {
+            assert_eq!(world.should(guard), Some(flag(43, false, 1, 0)));
+        }
+        let is_replayed = |own: Override| matches!(own.state, OverrideState::Replayed { version: 43 });
+        assert!(world.stores.iter().all(|store| store.own().is_some_and(is_replayed)));
+    }
+    // A reset by a relay without a guard, whose own stream is as old as that.
+    let newest = std::mem::replace(&mut world.launchdarkly, flag(42, true, 1, 0));
+    world.reset(0);
+    world.launchdarkly = newest;
+    world.all_look();
+    assert_eq!(world.should(0), Some(flag(43, false, 1, 0)));
+    world.stream(0, true);
+    deliver(&mut world);
+    world.upkeep(0);
+    world.all_look();
+    assert!(world.stores.iter().all(|store| store.own().is_none()), "settled");
+    assert_eq!(world.should(0), Some(flag(43, false, 1, 0)));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
 fn a_colleagues_override_in_the_place_of_one_that_vanished_is_not_overwritten() {
     let mut world = World::new(1);
     world.update(OFF);
@@ -306,6 +398,16 @@ proptest! {
                 is_empty || matches!((&should, &stands), (Some(one), Some(other)) if one.same_value(other)),
                 "guard {}: {:?}, in its store {:?}", guard, should, stands
             );
+        }
+        // The store before which no guarded relay stands.
+        let alone = &world.stores[2];
+        let is_rival = alone.own().is_some_and(|own| holds.as_ref().is_none_or(|holds| !shares_history(&own, holds)));
+        let held = holds.as_ref().map(|holds| overlay(&Item::of_record(&holds.upstream), holds, OnConflict::Hold));
+        if let (Some(held), Some(stands), false) = (held.filter(|held| held.reason == Reason::Held), &alone.record, is_rival) {
+            let wanted = held.item.record().unwrap().unwrap();
+            // LaunchDarkly may have come to the same by itself.
+            let has_it = holds.as_ref().is_some_and(|holds| patch::changes_nothing(stands, &holds.instructions) == Ok(true));
+            prop_assert!(has_it || stands.same_value(&wanted), "wanted {wanted:?}, and there stands {stands:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a guard writes into stores so that every one of them knows what holds: an override is copied to a target that lacks
-//! it or has an older state of it, written again where it vanished, kept up to date with LaunchDarkly's newest record, and
-//! ended where it is over. PURE: it plans; what it plans is recorded and compared before it is done.
+//! it or has an older state of it, written again where it vanished or LaunchDarkly's record took its record's place, kept up
+//! to date with LaunchDarkly's newest record, and ended where it is over. PURE: it plans; what it plans is recorded and compared before it is done.
 //!
 //! An override and its record are written together: an override whose record stands for something else would make everybody
 //! who reads the two take our own record for LaunchDarkly's.
@@ -28,6 +28,7 @@ use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
 use crate::change::undo::PutBack;
+use crate::flag::patch;
 use crate::flag::record::Record;
 use crate::guard::overrides::judgement::Whose;
 use crate::guard::overrides::known_flag::KnownFlag;
@@ -62,6 +63,9 @@ pub(super) enum Why {
     Copied,
     /// It stood there and is gone, without having ended.
     Vanished,
+    /// LaunchDarkly's record took the place of the override's own: a relay that no guard stands before was reset, or heard
+    /// LaunchDarkly's word.
+    Reasserted,
     /// LaunchDarkly has a newer record.
     Upstream,
     /// LaunchDarkly's stream shows it.
@@ -135,7 +139,11 @@ impl Upkeep {
                 waited.then(|| self.put(Why::Copied, known, target, place, standing)).flatten()
             }
             Some(own) if is_same(own, standing) && own.upstream.version() < standing.upstream.version() => {
-                self.put(Why::Upstream, known, target, place, standing)
+                let due = self.put(Why::Upstream, known, target, place, standing)?;
+                Some(Due { why: if is_without(place, &due) { Why::Reasserted } else { Why::Upstream }, ..due })
+            }
+            Some(own) if is_same(own, standing) => {
+                self.put(Why::Reasserted, known, target, place, standing).filter(|due| is_without(place, due))
             }
             // Another history: somebody else's, which is not ours to overwrite.
             Some(_) => None,
@@ -266,6 +274,13 @@ enum Paired {
     Becomes(Record),
     /// Nothing is written for now.
     Waits,
+}
+
+/// Whether the write brings the override's effect back: the record that stands there is without it.
+fn is_without(place: &Place, due: &Due) -> bool {
+    let OverrideWrite::Put(override_) = &due.write.override_after else { return false };
+    let has_effect = |record: &Record| patch::changes_nothing(record, &override_.instructions).unwrap_or(true);
+    due.write.after.is_some() && place.seen().copy.readable().is_some_and(|record| !has_effect(record))
 }
 
 /// Bytes that are not even a JSON object are never replaced.

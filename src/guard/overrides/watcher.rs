@@ -28,9 +28,15 @@ use crate::store::StoreError;
 use crate::store::WriteOutcome;
 use crate::store::following::Moment;
 
-/// How often everything that is of interest is looked at, whatever the log says: it finds what was wiped, evicted or trimmed
-/// away, and costs by the number of overrides, not of flags.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often everything that is of interest is looked at, whatever the log says: it finds what was reset, wiped, evicted or
+/// trimmed away, and costs by the number of overrides, not of flags.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where a look takes long, in lengths of the last look: the store has others to answer.
+const LOOKS_APART: u32 = 20;
+
+/// The longest time between two looks.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(10);
 
 /// How soon a store that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -99,7 +105,7 @@ impl Watcher {
                     let begun = Instant::now();
                     let answered = self.look(None).await.is_ok();
                     looked = Some(begun);
-                    next = begun.max(Instant::now() - LOOK_EVERY) + if answered { LOOK_EVERY } else { ASK_AGAIN };
+                    next = if answered { begun + apart(begun.elapsed()) } else { Instant::now() + ASK_AGAIN };
                     next = self.rested().map_or(next, |rested| next.min(rested));
                 }
                 _ = look_by.changed() => {}
@@ -232,6 +238,12 @@ impl Watcher {
         }
     }
 
+    /// For how long at most the record has stood there that was seen last.
+    fn gone(&self, flag: &FlagKey) -> Option<Duration> {
+        let ledger = self.shared.ledger();
+        Some(ledger.flags().get(flag)?.place(&self.target)?.other_until().elapsed())
+    }
+
     /// Tells people what was written, or could not be.
     fn tell(&self, due: &Due, outcome: &WriteOutcome) {
         let (flag, target) = (&due.write.flag, &self.target);
@@ -246,6 +258,15 @@ impl Watcher {
                              eviction?): it is written there again"
                         );
                         let name = self.shared.alarm_name(AlarmKind::OverrideLost, Some(flag.clone()));
+                        return self.shared.alarms.tell_once(name, told);
+                    }
+                    Why::Reasserted => {
+                        let gone = self.gone(flag).unwrap_or_default().as_secs_f64();
+                        let told = format!(
+                            "LaunchDarkly's record had taken the place of the override of {flag} in {target}, for {gone:.1} s \
+                             at most: the override is written there again. A relay that writes there is not behind a guard"
+                        );
+                        let name = self.shared.alarm_name(AlarmKind::OverrideReasserted, Some(flag.clone()));
                         return self.shared.alarms.tell_once(name, told);
                     }
                     Why::Copied => format!("the override of {flag} is copied to {target}, which lacked it"),
@@ -264,6 +285,11 @@ impl Watcher {
         };
         self.shared.alarms.tell_once(self.shared.alarm_name(AlarmKind::OverrideKept, Some(flag.clone())), told);
     }
+}
+
+/// How long after a look began the next one does, by how long it took.
+fn apart(took: Duration) -> Duration {
+    took.saturating_mul(LOOKS_APART).clamp(LOOK_EVERY, LOOK_EVERY_MAX)
 }
 
 /// When everything is to be looked at: as usual, or sooner where somebody wants it.

@@ -13,6 +13,7 @@ use crate::guard::alarm::AlarmKind;
 use crate::guard::alarm::AlarmName;
 use crate::guard::answer::Upstream;
 use crate::guard::keys::Vouch;
+use crate::guard::keys::Word;
 use crate::guard::serving::Nothing;
 use crate::guard::serving::Served;
 use crate::guard::stream::channel::StoresWord;
@@ -125,7 +126,7 @@ impl Actor {
             plan,
         };
         actor.settle_place().await;
-        actor.learn();
+        actor.learn(Word::Kept);
         actor.show();
         actor
     }
@@ -240,7 +241,7 @@ impl Actor {
         }
         self.keeping.changed();
         if taken.learnt {
-            self.learn();
+            self.learn(Word::Live);
         }
         if taken.reconnect {
             self.again.notify_one();
@@ -367,11 +368,12 @@ impl Actor {
     }
 
     /// Tells all others which environments and keys there are.
-    fn learn(&mut self) {
+    fn learn(&mut self, word: Word) {
         if let Content::Configuration(configuration) = &self.content {
             let environments = configuration.environments();
-            if !environments.is_empty() {
-                self.plan.hub.learn(self.plan.key, &environments);
+            // That nothing was kept says nothing; that LaunchDarkly names none is a word.
+            if word == Word::Live || !environments.is_empty() {
+                self.plan.hub.learn(self.plan.key, &environments, word);
             }
         }
     }

@@ -213,12 +213,15 @@ impl Channel {
         if taken {
             self.put = None;
         }
+        let is_deleted = matches!(last.item(name), Item::Deleted { .. });
         match flag {
             Some(flag) => {
                 self.learn(&flag, &item);
                 self.overlay_one(&flag);
                 self.send([name.clone()])
             }
+            // It comes late, and was deleted since. Who had a `put` of ours since then does not know that, and would take it.
+            None if !taken && is_deleted && item.text().is_some() => Vec::new(),
             // A version that nobody takes goes on as it came, as it would without us.
             None if !taken => vec![bytes.clone()],
             None => self.send_as(name, &item, bytes),
@@ -346,5 +349,7 @@ fn overridable(name: &Name) -> Option<FlagKey> {
     if name.0 == Kind::Flag { name.1.parse().ok() } else { None }
 }
 
+#[cfg(test)]
+mod audience;
 #[cfg(test)]
 mod tests;

@@ -24,9 +24,11 @@ use crate::guard::cache::KeptPlace;
 use crate::guard::environment::GuardedEnvironment;
 use crate::guard::folder::Keeper;
 use crate::guard::keys::Digest;
+use crate::guard::keys::NamedKey;
 use crate::guard::keys::Roster;
 use crate::guard::keys::Salt;
 use crate::guard::keys::Vouch;
+use crate::guard::keys::Word;
 use crate::guard::overrides::Follow;
 use crate::guard::stream::feed::Feed;
 use crate::guard::stream::feed::FeedPlan;
@@ -213,20 +215,21 @@ impl Hub {
     }
 
     /// An automatic configuration names these environments and keys.
-    pub fn learn(&self, by: Digest, environments: &[LearntKeys]) {
+    pub fn learn(&self, by: Digest, environments: &[LearntKeys], word: Word) {
         let mut keys = Vec::new();
         {
             let mut learnt = held(&self.learnt);
             for one in environments {
+                let environment = self.parts.salt.digest(&[b"environment", one.environment.id.as_bytes()]);
                 let expiring = one.expiring.as_ref().map(|(key, until)| (key.as_str(), Some(*until)));
                 for (key, until) in std::iter::once((one.key.as_str(), None)).chain(expiring) {
                     let key = self.parts.salt.of_key(key.as_bytes());
-                    keys.push((key, until));
+                    keys.push(NamedKey { key, until, environment });
                     learnt.insert(key, one.environment.clone());
                 }
             }
         }
-        held(&self.roster).named(by, &keys);
+        held(&self.roster).named(by, &keys, word);
         self.keep_keys();
         let feeds: Vec<Feed> = held(&self.feeds).values().cloned().collect();
         feeds.iter().for_each(Feed::learnt);

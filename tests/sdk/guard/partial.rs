@@ -114,7 +114,7 @@ fn launchdarklys_off_wins(way: Way) {
 /// How many alarms of this kind stand, by the metrics.
 fn alarms(scene: &Scene, kind: &str) -> u64 {
     let metrics = scene.guard().metrics();
-    let start = format!("rc_guard_alarms{{kind=\"{kind}\"}} ");
+    let start = format!("rc_guard_alarms_standing{{kind=\"{kind}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
     line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
 }

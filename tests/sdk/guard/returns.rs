@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
@@ -101,6 +102,9 @@ fn turn_off(home: &Path, place: &Place) {
     let _ = Rc::new().home(home).line(&line).run().code(0);
 }
 
+/// How many seconds the stream stays away after the replay, where somebody has the time to wait.
+const GAP: &str = "RC_STREAM_RETURNS_AFTER";
+
 /// What relays and guards have cached until the stream shows the replay is old, and so is what LaunchDarkly's stream may say
 /// at first.
 fn the_api_returns_before_the_stream(way: Way) {
@@ -114,6 +118,18 @@ fn the_api_returns_before_the_stream(way: Way) {
     scene.stage.rc("replay --yes").code(0).out("LaunchDarkly v43");
     assert_eq!(scene.launchdarkly.version("checkout"), 43);
     assert!(scene.override_of("checkout").is_some(), "the API's word alone does not end it");
+    let gap = std::env::var(GAP).map_or(0, |seconds| seconds.parse().expect("seconds"));
+    for _ in 0..gap {
+        thread::sleep(Duration::from_secs(1));
+        assert!(scene.override_of("checkout").is_some(), "nothing but its stream ends it");
+        audience.have_seen("checkout", &[true, false]);
+    }
+    if gap > 0 {
+        let way = if way == Way::Relay { "through a relay" } else { "the Go SDK as data path" };
+        note(format!(
+            "LaunchDarkly's stream returned {gap} s after the replay ({way}): nobody had another value meanwhile\n"
+        ));
+    }
     // The stream's first event says still what was before the replay.
     scene.stream_returns();
     scene.guard().wait_for_status(|status| status["streams"][0]["told"].is_null());

@@ -1,7 +1,4 @@
-//! What comes out of a channel, checked by a model of what listens: SDKs with their version rule, relays with a store
-//! that they share or not, and others who write into it.
-
-use proptest::prelude::*;
+//! What comes out of a channel, case by case; `audience` has everything at once.
 
 use super::*;
 use crate::change::override_::OverrideState;
@@ -24,7 +21,7 @@ fn name() -> Name {
     name_of(&key())
 }
 
-fn event(bytes: &Bytes) -> Event {
+pub(super) fn event(bytes: &Bytes) -> Event {
     match Splitter::new(1 << 20).push(bytes).unwrap().pop() {
         Some(Piece::Event(event)) => event,
         other => panic!("{other:?}"),
@@ -43,7 +40,7 @@ fn patch(item: &Item) -> Bytes {
     to_event(&name(), item).unwrap()
 }
 
-fn of(record: &Record) -> Item {
+pub(super) fn of(record: &Record) -> Item {
     Item::of_record(record)
 }
 
@@ -78,6 +75,23 @@ fn without_overrides_every_byte_goes_on_as_it_came() {
         assert_eq!(channel.event(&event(&bytes)).unwrap(), [bytes]);
     }
     assert!(channel.event(&event(&written("patch", &[b"{"]))).is_err());
+}
+
+#[test]
+fn a_late_word_about_what_was_deleted_since_brings_nothing_back() {
+    let mut channel = channel();
+    let other = (Kind::Flag, Arc::from("other"));
+    let late = to_event(&other, &of(&flag(8, true, 1, 0))).unwrap();
+    let deleted = to_event(&other, &Item::Deleted { version: 9 }).unwrap();
+    for bytes in [&late, &deleted] {
+        assert_eq!(channel.event(&event(bytes)).unwrap(), std::slice::from_ref(bytes));
+    }
+    // A `put` has no deletions in it: who comes now knows nothing of the flag, and would take any version.
+    assert!(!String::from_utf8_lossy(&channel.put_for_new().unwrap()).contains("\"other\""));
+    assert!(channel.event(&event(&late)).unwrap().is_empty());
+    assert_eq!(channel.event(&event(&deleted)).unwrap(), [deleted], "that does no harm");
+    let restored = to_event(&other, &of(&flag(10, true, 1, 0))).unwrap();
+    assert_eq!(channel.event(&event(&restored)).unwrap(), [restored]);
 }
 
 #[test]
@@ -169,242 +183,4 @@ fn one_edit_replayed_sends_nothing() {
     override_.state = OverrideState::Replayed { version: 43 };
     assert!(channel.stores(overrides(override_)).is_empty());
     assert!(channel.event(&event(&patch(&of(&flag(43, false, 1, 0))))).unwrap().is_empty());
-}
-
-/// What an SDK holds of the flag.
-#[derive(Debug, Clone)]
-struct Sdk {
-    relay: usize,
-    holds: Item,
-}
-
-/// A relay: what it was sent and has not taken yet, and which store it has.
-#[derive(Debug)]
-struct Relay {
-    store: usize,
-    coming: std::collections::VecDeque<Bytes>,
-}
-
-/// Everything around a channel.
-struct World {
-    channel: Channel,
-    relays: Vec<Relay>,
-    stores: Vec<Item>,
-    /// What the guard saw last in each store.
-    looked_at: Vec<Item>,
-    /// The highest version that stood in each store since the guard looked.
-    unseen: Vec<u64>,
-    sdks: Vec<Sdk>,
-    launchdarkly: Record,
-    /// What the stream last said; behind `launchdarkly` while it is away.
-    override_: Option<Override>,
-    edits: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    /// LaunchDarkly changes the flag; its stream says so, if it is up.
-    Changed { on: bool, variation: usize, stream_up: bool },
-    /// LaunchDarkly's stream comes (again), with a `put`.
-    StreamReturns,
-    /// `rc update` writes the override, and the record to some stores.
-    Edited { on: bool, stores: u8 },
-    /// `rc undo` puts LaunchDarkly's record back, where it reaches.
-    Undone { stores: u8 },
-    /// The guard looks at the stores.
-    Looks,
-    /// A relay takes the next event.
-    Delivered { relay: usize },
-    /// An SDK connects to a relay, and gets what its store has.
-    Connects { relay: usize },
-    /// A relay that nobody guards resets its store.
-    Reset { store: usize },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        2 => (any::<bool>(), 0..3_usize, any::<bool>())
-            .prop_map(|(on, variation, stream_up)| Step::Changed { on, variation, stream_up }),
-        2 => Just(Step::StreamReturns),
-        3 => (any::<bool>(), any::<u8>()).prop_map(|(on, stores)| Step::Edited { on, stores }),
-        2 => any::<u8>().prop_map(|stores| Step::Undone { stores }),
-        4 => Just(Step::Looks),
-        4 => (0..3_usize).prop_map(|relay| Step::Delivered { relay }),
-        4 => (0..3_usize).prop_map(|relay| Step::Connects { relay }),
-        1 => (0..2_usize).prop_map(|store| Step::Reset { store }),
-    ]
-}
-
-impl World {
-    /// Three relays, the first two on one store.
-    fn new() -> Self {
-        let launchdarkly = flag(42, true, 1, 0);
-        let first = put(&[(FLAG, of(&launchdarkly))]);
-        let mut channel = Channel::new(OnConflict::Hold);
-        channel.event(&event(&first)).unwrap();
-        let item = of(&launchdarkly);
-        Self {
-            channel,
-            relays: [0, 0, 1].map(|store| Relay { store, coming: Default::default() }).into(),
-            stores: vec![item.clone(); 2],
-            looked_at: vec![item.clone(); 2],
-            unseen: vec![0; 2],
-            sdks: (0..3).map(|relay| Sdk { relay, holds: item.clone() }).collect(),
-            launchdarkly,
-            override_: None,
-            edits: 0,
-        }
-    }
-
-    fn broadcast(&mut self, events: Vec<Bytes>) {
-        for relay in &mut self.relays {
-            relay.coming.extend(events.iter().cloned());
-        }
-    }
-
-    /// Somebody writes the flag into a store.
-    fn write(&mut self, store: usize, item: Item) {
-        self.unseen[store] = self.unseen[store].max(self.stores[store].version());
-        self.stores[store] = item;
-    }
-
-    fn take(&mut self, step: &Step) {
-        match step {
-            Step::Changed { on, variation, stream_up } => {
-                self.launchdarkly = flag(self.launchdarkly.version() + 1, *on, *variation, 0);
-                if *stream_up {
-                    let sent = self.channel.event(&event(&patch(&of(&self.launchdarkly)))).unwrap();
-                    self.broadcast(sent);
-                }
-            }
-            Step::StreamReturns => {
-                let sent = self.channel.event(&event(&put(&[(FLAG, of(&self.launchdarkly))]))).unwrap();
-                self.broadcast(sent);
-            }
-            Step::Edited { on, stores } => self.edit(*on, *stores),
-            Step::Undone { stores } => {
-                let Some(override_) = self.override_.take() else { return };
-                for store in self.reached(*stores) {
-                    self.write(store, of(&override_.upstream));
-                }
-            }
-            Step::Looks => self.look(),
-            Step::Delivered { relay } => self.deliver(*relay),
-            Step::Connects { relay } => {
-                let holds = self.stores[self.relays[*relay].store].clone();
-                self.sdks.push(Sdk { relay: *relay, holds });
-            }
-            Step::Reset { store } => self.write(*store, of(&self.launchdarkly)),
-        }
-    }
-
-    /// At least one of the two stores.
-    fn reached(&self, stores: u8) -> Vec<usize> {
-        [vec![0], vec![1], vec![0, 1]][usize::from(stores) % 3].clone()
-    }
-
-    fn edit(&mut self, on: bool, stores: u8) {
-        self.edits += 1;
-        let instruction = if on { Instruction::TurnFlagOn } else { Instruction::TurnFlagOff };
-        let mut next = match self.override_.take() {
-            Some(known) => Override { instructions: vec![instruction], revision: known.revision + 1, ..known },
-            None => override_of(&self.known(), &[instruction], change(1)),
-        };
-        next.changes = vec![change(u8::try_from(self.edits % 200).unwrap())];
-        let record = next.in_force().unwrap();
-        for store in self.reached(stores) {
-            self.write(store, of(&record));
-        }
-        self.override_ = Some(next);
-    }
-
-    /// What `rc` takes for LaunchDarkly's newest record where there is no override: the newest in a store.
-    fn known(&self) -> Record {
-        let newest = self.stores.iter().max_by_key(|item| item.version()).unwrap();
-        let record = newest.record().unwrap().unwrap();
-        // A leftover of ours would be told from LaunchDarkly's by the mark beside it.
-        if record.version() > self.launchdarkly.version() { self.launchdarkly.clone() } else { record }
-    }
-
-    fn look(&mut self) {
-        let mut word = StoresWord::default();
-        if let Some(override_) = &self.override_ {
-            word.overrides.insert(key(), override_.clone());
-        }
-        for store in 0..self.stores.len() {
-            let item = self.stores[store].clone();
-            if !item.same(&self.looked_at[store], Kind::Flag) {
-                let record = item.record().unwrap().unwrap();
-                let launchdarklys = record == self.launchdarkly;
-                word.seen.push(Sight { flag: key(), item: item.clone(), launchdarklys });
-            }
-            if self.unseen[store] > 0 {
-                word.perhaps_held.push((key(), self.unseen[store]));
-            }
-            self.looked_at[store] = item;
-            self.unseen[store] = 0;
-        }
-        let sent = self.channel.stores(word);
-        self.broadcast(sent);
-    }
-
-    /// A relay takes an event as relays do: into its store by the version rule, and on to its SDKs in any case.
-    fn deliver(&mut self, relay: usize) {
-        let Some(bytes) = self.relays[relay].coming.pop_front() else { return };
-        let store = self.relays[relay].store;
-        match told(&event(&bytes)).unwrap() {
-            Told::Put(state) => {
-                let item = state.item(&name()).clone();
-                self.stores[store] = item.clone();
-                self.looked_at[store] = item.clone();
-                self.sdks.iter_mut().filter(|sdk| sdk.relay == relay).for_each(|sdk| sdk.holds = item.clone());
-            }
-            Told::Item(_, item) => {
-                if item.version() > self.stores[store].version() {
-                    self.stores[store] = item.clone();
-                    self.looked_at[store] = item.clone();
-                }
-                let behind = |sdk: &&mut Sdk| sdk.relay == relay && item.version() > sdk.holds.version();
-                self.sdks.iter_mut().filter(behind).for_each(|sdk| sdk.holds = item.clone());
-            }
-            Told::Other => {}
-        }
-    }
-
-    /// Everything that is under way arrives, the guard has looked, and the patch was sent again.
-    fn settle(&mut self) {
-        for _ in 0..3 {
-            self.look();
-            let again = self.channel.again(&key());
-            self.broadcast(again.into_iter().collect());
-            for relay in 0..self.relays.len() {
-                while !self.relays[relay].coming.is_empty() {
-                    self.deliver(relay);
-                }
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    #[test]
-    fn every_client_ends_with_exactly_what_it_should(steps in prop::collection::vec(step(), 0..40)) {
-        let mut world = World::new();
-        for step in &steps {
-            world.take(step);
-        }
-        world.settle();
-        let should = world.channel.should(&name());
-        for sdk in &world.sdks {
-            prop_assert!(sdk.holds.same(&should, Kind::Flag), "holds {:?}, should {:?}", sdk.holds.text(), should.text());
-        }
-        if let Some(override_) = &world.override_ {
-            let wanted = override_.instructions == [Instruction::TurnFlagOn];
-            let is_on = should.record().unwrap().unwrap().raw("on") == Some("true");
-            let gave_way = matches!(world.channel.reasons()[&key()], Reason::GivenWay(_));
-            prop_assert!(gave_way || wanted == is_on);
-        }
-    }
 }

@@ -6,12 +6,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::*;
+use crate::change::override_::OverrideState;
 use crate::change::sample::change;
 use crate::change::sample::flag;
 use crate::change::sample::override_of;
 use crate::flag::instruction::Instruction;
 use crate::flag::record::Record;
 use crate::guard::overrides::WholeReading;
+use crate::guard::stream::channel::Sight;
 use crate::guard::stream::event::Piece;
 use crate::guard::stream::event::Splitter;
 use crate::guard::stream::item::Kind;
@@ -210,4 +212,60 @@ fn what_is_served_without_launchdarkly_is_alarmed_by_how_good_it_is() {
     flags.restore(Ok(served(false)));
     flags.is_live();
     assert_eq!(stands(), []);
+}
+
+/// LaunchDarkly's API is back, `rc replay` was accepted, and the stream stays away: for 5 minutes and for a day.
+#[test]
+fn what_was_replayed_holds_for_as_long_as_the_stream_is_away() {
+    const HOLDS: &str = "\"version\":43";
+    let begun = Instant::now();
+    let (mut flags, stores, alarms) = followed(false, CACHE_TIME, begun);
+    flags.word(word(&off(42)), begun);
+    again(&mut flags, begun);
+    let replayed = Override { state: OverrideState::Replayed { version: 43 }, ..off(42) };
+    assert!(flags.word(word(&replayed), begun).is_empty(), "LaunchDarkly's version is the one that all have");
+    let is_held = |event: &Bytes| *event == patch(&flag(43, false, 1, 0));
+    let mut resent = 0;
+    for seconds in (0..=600).step_by(5).chain([3_600, 86_400]) {
+        let now = begun + Duration::from_secs(seconds);
+        // What depends on time alone; a relay that starts; a look at the stores, which have LaunchDarkly's last state or
+        // what it was before the edit, in a store that a reset put back; the same word of them again.
+        let due = flags.due(now);
+        resent += due.len();
+        assert!(due.iter().all(is_held), "after {seconds} s: {due:?}");
+        let first = String::from_utf8(flags.first().unwrap().to_vec()).unwrap();
+        assert!(first.contains(HOLDS) && first.contains("\"on\":false"), "after {seconds} s: {first}");
+        let served = Served { state: state(&flag(42, true, 1, 0)), from_store: true, left_out: Vec::new() };
+        assert!(flags.restore(Ok(served)).is_empty(), "after {seconds} s");
+        let old =
+            Sight { flag: replayed.flag.clone(), item: Item::of_record(&flag(42, true, 1, 0)), launchdarklys: true };
+        let told = flags.word(StoresWord { seen: vec![old], ..word(&replayed) }, now);
+        assert!(told.iter().all(is_held), "after {seconds} s: {told:?}");
+        assert_eq!(flags.reasons(), [(replayed.flag.clone(), "held")], "after {seconds} s");
+    }
+    assert_eq!(resent, 3, "only for the change of the override itself");
+    // The stream comes, and its first word is older than the replay; then it has arrived.
+    assert!(flags.event(&put(&flag(42, true, 1, 0)), Timestamp::UNIX_EPOCH).unwrap().iter().all(is_held));
+    assert_eq!(flags.reasons(), [(replayed.flag.clone(), "held")]);
+    let arrived = flags.event(&event(&patch(&flag(43, false, 1, 0))), Timestamp::UNIX_EPOCH).unwrap();
+    assert!(arrived.iter().all(is_held), "{arrived:?}");
+    assert_eq!(flags.reasons(), [(replayed.flag.clone(), "arrived")]);
+    assert_eq!(*stores.0.lock().unwrap(), [43], "which ends it in the stores");
+    assert!(alarms.standing().is_empty());
+}
+
+/// The same environment, a hundred times in a row: what a guard waits from one return to the next is left out.
+#[test]
+fn launchdarkly_returns_a_hundred_times_and_nothing_is_sent() {
+    let begun = Instant::now();
+    let (mut flags, _, alarms) = followed(false, CACHE_TIME, begun);
+    assert_eq!(flags.word(word(&off(42)), begun), [patch(&flag(43, false, 1, 0))]);
+    again(&mut flags, begun);
+    for round in 0..100 {
+        let sent = flags.event(&put(&flag(42, true, 1, 0)), Timestamp::UNIX_EPOCH).unwrap();
+        assert!(sent.is_empty(), "round {round}: {sent:?}");
+        let first = String::from_utf8(flags.first().unwrap().to_vec()).unwrap();
+        assert!(first.contains("\"version\":43") && first.contains("\"on\":false"), "round {round}: {first}");
+    }
+    assert!(alarms.standing().is_empty());
 }
