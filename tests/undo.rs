@@ -172,3 +172,27 @@ fn where_nothing_tells_whose_record_stands_there_it_is_not_called_done() {
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap()["flags"][0]["targets"][0]["outcome"], "not-known");
     stage.has(0, "checkout", 44, true);
 }
+
+/// Found by random outages: a store had lost an override and missed its undoing, and a colleague's next edit was made there
+/// on what it had left behind. Taking that back left the flag off in this store alone, and was called done.
+#[test]
+fn where_a_store_stays_as_the_override_had_it_that_is_said() {
+    let stage = Stage::with_stores(2);
+    for state in ["off", "on", "off"] {
+        stage.run(&format!("update -p shop -e production -f checkout -s {state}")).code(0);
+    }
+    stage.servers[1].run(&["HDEL", OVERRIDES, "checkout"]);
+    stage.servers[1].freeze();
+    stage.run("undo checkout --timeout 300ms").code(5);
+    stage.servers[1].thaw();
+    let others = tempfile::tempdir().unwrap();
+    std::fs::copy(stage.home.path().join(".env"), others.path().join(".env")).unwrap();
+    let colleague = |line: &str| crate::support::rc::Rc::new().home(others.path()).line(line).run();
+    colleague("update -p shop -e production -f checkout -s off").code(0);
+    stage.has(1, "checkout", 46, false);
+    let ran = colleague("undo checkout --yes").code(5);
+    ran.out("UNDONE, AND STORES DIFFER").out("us-1 had it so before the override").nowhere("DONE:");
+    stage.has(0, "checkout", 42, true);
+    stage.has(1, "checkout", 45, false);
+    assert_eq!(stage.servers[1].run(&["HLEN", OVERRIDES]), "0", "nothing of it is in force");
+}

@@ -22,6 +22,7 @@ use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::flag::aspect::Aspect;
 use crate::flag::configuration::Configuration;
+use crate::flag::patch;
 use crate::flag::record::Record;
 use crate::relay::verdict::Proof;
 use crate::ui::harmless::excerpt;
@@ -147,6 +148,8 @@ impl Report<'_> {
         let not_live = not_live.filter(|sighting| !matches!(sighting.proof, Proof::SawIt { .. }));
         let codes = done.targets.iter().filter_map(|target| exit_code(&target.outcome));
         let codes = codes.chain(not_live.map(|_| ExitCode::NotLive));
+        let left = left_as_it_was(wanted, done);
+        let codes = codes.chain(left.iter().map(|_| ExitCode::Partly));
         let code = error::merge(codes.chain(done.trouble.iter().map(Failure::exit_code)));
         if self.context.output.wants_json() {
             self.context.output.json(&self.json(wanted, done, code));
@@ -261,6 +264,15 @@ impl Report<'_> {
             let more = "  LaunchDarkly's newer one, or an edit whose override was lost as well: rc show FLAG, then rc verify when LaunchDarkly answers";
             return vec![paint(NOTICE, &told), more.to_owned(), format!("Recorded: {path}")];
         }
+        let left = left_as_it_was(wanted, done);
+        if missing.is_empty() && !left.is_empty() {
+            let told = format!(
+                "UNDONE, AND STORES DIFFER: nothing of it is in force, but {} had it so before the override, by the record there.",
+                list_some(&left, 8)
+            );
+            let more = "  LaunchDarkly's own there, or an edit whose override was lost: rc show FLAG, then rc verify when LaunchDarkly answers";
+            return vec![paint(NOTICE, &told), more.to_owned(), format!("Recorded: {path}")];
+        }
         if missing.is_empty() {
             let nothing = if wanted.len() == 1 { "nothing is owed for it" } else { "nothing is owed for them" };
             return vec![paint(GOOD, &format!("DONE: {subject}, {nothing}.")), format!("Recorded: {path}")];
@@ -345,6 +357,27 @@ fn would_json(wanted: &Wanted<'_>) -> FlagJson {
         flag: wanted.situation.flag.to_string(),
         targets: planned.chain(silent).collect(),
     }
+}
+
+/// The stores whose own record has what the override did, while it was taken back in others: they do not serve the same, and
+/// the record of one of them may be an edit of ours of which nobody knows any more.
+fn left_as_it_was<'d>(wanted: &[Wanted<'_>], done: &'d Done) -> Vec<&'d str> {
+    let mut left = Vec::new();
+    for (place, one) in wanted.iter().enumerate() {
+        let Some(own) = override_of(one.situation) else { continue };
+        let has_it = |target: &TargetResult| {
+            let Outcome::PutBack { write, .. } = &target.outcome else { return None };
+            let record = write.after.as_ref().or(write.before.as_ref())?;
+            patch::changes_nothing(record, &own.instructions).ok()
+        };
+        let of_flag = done.targets.iter().filter(|target| target.wanted == place);
+        let (had, taken_back): (Vec<_>, Vec<_>) =
+            of_flag.filter_map(|target| Some((target, has_it(target)?))).partition(|(_, had)| *had);
+        if !taken_back.is_empty() {
+            left.extend(had.into_iter().map(|(target, _)| target.target.store.as_str()));
+        }
+    }
+    left
 }
 
 fn exit_code(outcome: &Outcome) -> Option<ExitCode> {

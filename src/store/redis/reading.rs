@@ -188,11 +188,16 @@ impl RedisStore {
             Ok(Ok(Walked::All(names))) => names,
             Ok(Ok(Walked::Refused(error))) => return Err(self.refused(&error, "scan", None).await),
             Ok(Err(error)) => return Err(error),
-            Ok(Ok(Walked::TooMany(_))) | Err(_) => {
-                return Err(StoreError::Other {
-                    address: self.shown_address(),
-                    problem: "it holds too many keys to look for prefixes: name the prefix".to_owned(),
-                });
+            Ok(Ok(Walked::TooMany(_))) => {
+                let problem = "it holds too many keys to look for prefixes: name the prefix".to_owned();
+                return Err(StoreError::Other { address: self.shown_address(), problem });
+            }
+            // It holds many keys, or is slow: that cannot be told apart.
+            Err(_) => {
+                let seconds = PREFIXES_WITHIN.as_secs();
+                let problem =
+                    format!("it did not list its keys within {seconds} s to look for prefixes: name the prefix");
+                return Err(StoreError::Other { address: self.shown_address(), problem });
             }
         };
         let mut prefixes: Vec<String> = names

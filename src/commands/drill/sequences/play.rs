@@ -336,6 +336,10 @@ impl Play {
         for (known, content) in self.contents.iter().zip(contents) {
             let new = content.overrides.iter().filter(|(flag, text)| known.overrides.get(*flag) != Some(text));
             for edition in new.filter_map(|(_, text)| Edition::parse(text).ok()) {
+                let stood = known.records.get(&edition.flag).filter(|_| !known.overrides.contains_key(&edition.flag));
+                if let Some(found) = stood.and_then(|text| serde_json::from_str(text).ok()) {
+                    self.editions.meet(&edition, &found);
+                }
                 self.editions.learn(&edition);
             }
         }

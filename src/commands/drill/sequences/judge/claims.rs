@@ -239,6 +239,10 @@ fn verify(claim: &Claim<'_>) -> Option<String> {
         let differs = || flags.into_iter().find_map(|flag| difference(&claim.stores, claim.ledger, flag, false));
         return unasked.or_else(|| owed(claim, &[])).or_else(differs);
     }
+    // A machine that is busy with other sequences may be too slow for that, and then it is said.
+    if claim.words.contains("did not list its keys within") {
+        return None;
+    }
     let all_there =
         claim.api && claim.api_is_well && claim.stores.iter().all(|look| look.reached && look.content.initialised);
     if !all_there || claim.waiting || !overridden.is_empty() {

@@ -124,6 +124,8 @@ pub fn served(record: &Value, aspect: &str) -> Value {
 #[derive(Debug, Clone, Default)]
 pub struct Editions {
     known: BTreeMap<(String, String), Vec<Edition>>,
+    /// Records, by flag, that an override met in a store which had none, and took for LaunchDarkly's.
+    met: BTreeMap<String, Vec<Value>>,
 }
 
 impl Editions {
@@ -133,6 +135,19 @@ impl Editions {
         if !known.contains(edition) {
             known.push(edition.clone());
         }
+    }
+
+    /// Takes note of the record that stood in a store without an override when this one was put there.
+    pub fn meet(&mut self, edition: &Edition, found: &Value) {
+        if edition.upstream == *found {
+            self.met.entry(edition.flag.clone()).or_default().push(found.clone());
+        }
+    }
+
+    /// Whether an override has taken this record for LaunchDarkly's where none stood: where our keys were lost, and an older
+    /// edit's record was not, nobody could tell that it is not. Whoever takes the override back leaves that record.
+    pub fn has_met(&self, flag: &str, record: &Value) -> bool {
+        self.met.get(flag).is_some_and(|met| met.contains(record))
     }
 
     /// Those of a flag whose newest change is this one.

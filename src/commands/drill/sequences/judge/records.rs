@@ -84,10 +84,12 @@ fn a_record(segment: &Segment<'_>, flag: &str, old: &str, new: &str) -> Result<(
     // Put back is what the override that stood there knew of LaunchDarkly, be it LaunchDarkly's record or its answer.
     let was = was.filter(|was| own.is_none() && was.upstream == record);
     if let Some(was) = was
-        && (is_an_answer(segment.ledger, segment.editions, flag, &record) || was.base == record)
+        && (is_an_answer(segment.ledger, segment.editions, flag, &record)
+            || was.base == record
+            || segment.editions.has_met(flag, &record))
     {
         // A base was judged when its override began: where our keys had been lost, and an older edit's record not, nobody
-        // could tell that it is not LaunchDarkly's.
+        // could tell that it is not LaunchDarkly's. The same holds where an override caught up with others in such a store.
         return Ok(());
     }
     explained(segment.ledger, flag, &record, own.as_ref())
@@ -209,13 +211,16 @@ mod tests {
     }
 
     fn judged(before: &Content, after: &Content) -> Option<Rule> {
+        judged_after(&Editions::default(), before, after)
+    }
+
+    fn judged_after(editions: &Editions, before: &Content, after: &Content) -> Option<Rule> {
         let mut ledger = Ledger::default();
         for version in [42, 43] {
             let record = serde_json::from_str(&record(version == 42, version)).ok();
             ledger.add("checkout", Said { version, record, by: By::Beginning, command: 0, step: 0 });
         }
-        let editions = Editions::default();
-        let segment = Segment { store: "eu", before, after, ledger: &ledger, editions: &editions };
+        let segment = Segment { store: "eu", before, after, ledger: &ledger, editions };
         check(&segment).err().map(|broken| broken.rule)
     }
 
@@ -235,6 +240,21 @@ mod tests {
         let stands = content(&record(false, 46), Some(&off(1, &ours)));
         assert_eq!(judged(&stands, &content(&ours, None)), None);
         assert_eq!(judged(&stands, &content(&record(false, 44), None)), Some(Rule::Explained));
+    }
+
+    /// The same, where an override caught up with what other stores had.
+    #[test]
+    fn what_an_override_met_where_it_caught_up_may_be_put_back() {
+        let (on, ours) = (record(true, 42), record(false, 45));
+        let mut caught_up: Value = serde_json::from_str(&off(2, &on)).unwrap();
+        caught_up["upstream"] = json!(ours);
+        let caught_up = caught_up.to_string();
+        let stands = content(&record(false, 47), Some(&caught_up));
+        assert_eq!(judged(&stands, &content(&ours, None)), Some(Rule::Explained), "nobody met it");
+        let mut editions = Editions::default();
+        editions.meet(&Edition::parse(&caught_up).unwrap(), &serde_json::from_str(&ours).unwrap());
+        assert_eq!(judged_after(&editions, &stands, &content(&ours, None)), None);
+        assert_eq!(judged_after(&editions, &stands, &content(&record(false, 44), None)), Some(Rule::Explained));
     }
 
     #[test]

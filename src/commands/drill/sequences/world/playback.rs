@@ -32,7 +32,8 @@ impl Filed {
         self.events.iter().any(|(of, event)| *of == edit && what.contains(&is(event)))
     }
 
-    /// Whether it says of an edit that it is over: taken back, given up, or settled everywhere.
+    /// Whether it says of an edit that it is over: taken back, given up, or settled everywhere; and that it was written after
+    /// that nowhere. An undo that comes while the update is at work ends it only as far as it has come.
     pub fn is_over(&self, edit: usize) -> bool {
         let everywhere = |event: &Value| event.get("target").is_none_or(Value::is_null);
         let over = |event: &Value| match is(event) {
@@ -40,7 +41,8 @@ impl Filed {
             "settled" => everywhere(event),
             _ => false,
         };
-        self.events.iter().any(|(of, event)| *of == edit && over(event))
+        let mut newest = self.events.iter().rev().filter(|(of, _)| *of == edit).map(|(_, event)| event);
+        newest.find(|event| over(event) || is(event) == "written").is_some_and(over)
     }
 }
 
@@ -97,4 +99,28 @@ fn filed(text: &str, moved: bool) -> Option<Filed> {
 /// The flags that any of these changes names.
 pub fn flags(filed: &[Filed]) -> BTreeSet<String> {
     filed.iter().flat_map(|filed| filed.flags.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_after_its_end_is_not_over() {
+        let filed = |events: &[&str]| Filed {
+            change: "a".to_owned(),
+            kind: "update".to_owned(),
+            flags: vec!["checkout".to_owned()],
+            instructions: Vec::new(),
+            events: events.iter().map(|is| (0, json!({ "is": is }))).collect(),
+            moved: false,
+        };
+        assert!(filed(&["written", "undone"]).is_over(0));
+        assert!(filed(&["written", "settled", "attempted"]).is_over(0));
+        assert!(!filed(&["undone", "written"]).is_over(0));
+        assert!(!filed(&["written"]).is_over(0));
+        assert!(!filed(&["undone"]).is_over(1), "another edit");
+    }
 }
