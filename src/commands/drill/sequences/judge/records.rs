@@ -156,25 +156,39 @@ fn an_override(segment: &Segment<'_>, flag: &str, text: &str) -> Result<(), Brok
     Err(Broken::new(Rule::Base, format!("its base is no record that LaunchDarkly ever sent: {}", told())))
 }
 
+/// So many replays one after the other may be answered before a store has seen a record of LaunchDarkly's own.
+const ANSWERS_MAX: usize = 4;
+
 /// Whether a record stands for LaunchDarkly's answer, where nobody saw its own record of that version: what an override asks
-/// for, on any of LaunchDarkly's records, under a version that LaunchDarkly has had.
+/// for, on any of LaunchDarkly's records or on an answer before, under a version that LaunchDarkly has had.
 pub fn is_an_answer(ledger: &Ledger, editions: &Editions, flag: &str, record: &Value) -> bool {
     let version = record.get("version").and_then(Value::as_u64);
     let said = ledger.of(flag);
     if !said.iter().any(|said| Some(said.version) == version) {
         return false;
     }
-    let mut bases = said.iter().filter_map(|said| said.record.as_ref());
-    bases.any(|base| {
-        editions.of_flag(flag).any(|edition| {
-            let mut answer = base.clone();
-            for (name, wanted) in &edition.wish {
-                answer[*name] = wanted.clone();
+    let answer = |base: &Value, edition: &Edition| {
+        let mut answer = base.clone();
+        for (name, wanted) in &edition.wish {
+            answer[*name] = wanted.clone();
+        }
+        answer["version"] = version.into();
+        answer
+    };
+    let mut bases: Vec<Value> = said.iter().filter_map(|said| said.record.clone()).collect();
+    for _ in 0..ANSWERS_MAX {
+        let answers: Vec<Value> =
+            bases.iter().flat_map(|base| editions.of_flag(flag).map(|edition| answer(base, edition))).collect();
+        if answers.contains(record) {
+            return true;
+        }
+        for answer in answers {
+            if !bases.contains(&answer) {
+                bases.push(answer);
             }
-            answer["version"] = version.into();
-            answer == *record
-        })
-    })
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -240,6 +254,32 @@ mod tests {
         let stands = content(&record(false, 46), Some(&off(1, &ours)));
         assert_eq!(judged(&stands, &content(&ours, None)), None);
         assert_eq!(judged(&stands, &content(&record(false, 44), None)), Some(Rule::Explained));
+    }
+
+    /// Two overrides were replayed one after the other, and no store saw what LaunchDarkly made of the first.
+    #[test]
+    fn an_answer_upon_an_answer_is_one() {
+        let mut ledger = Ledger::default();
+        for version in 42..=44 {
+            let record = (version == 42).then(|| serde_json::from_str(&record(true, 42)).unwrap());
+            ledger.add("checkout", Said { version, record, by: By::Beginning, command: 0, step: 0 });
+        }
+        let edition = |instruction: Value| {
+            let mut text: Value = serde_json::from_str(&off(1, &record(true, 42))).unwrap();
+            text["instructions"] = json!([instruction]);
+            text["changes"] = json!([instruction.to_string()]);
+            Edition::parse(&text.to_string()).unwrap()
+        };
+        let mut editions = Editions::default();
+        editions.learn(&edition(json!({ "kind": "turnFlagOff" })));
+        let both = record(false, 44).replace("\"offVariation\":1", "\"offVariation\":0");
+        let both: Value = serde_json::from_str(&both).unwrap();
+        assert!(!is_an_answer(&ledger, &editions, "checkout", &both));
+        editions.learn(&edition(json!({ "kind": "updateOffVariation", "variation": 0 })));
+        assert!(is_an_answer(&ledger, &editions, "checkout", &both));
+        let mut later = both.clone();
+        later["version"] = json!(45);
+        assert!(!is_an_answer(&ledger, &editions, "checkout", &later), "LaunchDarkly never had that version");
     }
 
     /// The same, where an override caught up with what other stores had.
