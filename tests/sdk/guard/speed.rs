@@ -31,9 +31,9 @@ fn how_long_an_edit_takes(way: Way) {
             sdk.wait("checkout", !off);
             times.push(last(sdk, "checkout").saturating_sub(written));
         }
-        // As coarse as the store's own clock in its log.
-        let said = now() / 1_000 * 1_000;
         scene.launchdarkly.colleague_turns("refunds", off);
+        // The change is made, as the store's is when it stands in its log; and as coarse as that.
+        let said = now() / 1_000 * 1_000;
         for (sdk, times) in audience.sdks.iter_mut().zip(&mut patches) {
             sdk.wait("refunds", off);
             times.push(last(sdk, "refunds").saturating_sub(said));
