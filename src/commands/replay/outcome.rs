@@ -13,7 +13,6 @@ use crate::commands::replay::stores::Came;
 use crate::commands::replay::stores::Told;
 use crate::error::ExitCode;
 use crate::launchdarkly::approval::Approval;
-use crate::launchdarkly::flag::RemoteFlag;
 
 /// What came of an override.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,13 +97,16 @@ pub struct Done {
 
 impl Done {
     /// Puts it together.
-    pub fn new(matter: &Matter, now: Option<&RemoteFlag>, outcome: Outcome, stores: Told) -> Self {
-        let override_ = &matter.override_;
+    pub fn new(matter: &Matter, outcome: Outcome, stores: Told) -> Self {
+        Self::wishing(plan::wish_in_words(&matter.override_), matter, outcome, stores)
+    }
+
+    fn wishing(wish: String, matter: &Matter, outcome: Outcome, stores: Told) -> Self {
         Self {
             subject: matter.subject.clone(),
-            wish: plan::wish_in_words(override_),
-            now: now.map(|now| plan::in_few_words(&now.configuration, override_)),
-            override_: override_.clone(),
+            wish,
+            now: None,
+            override_: matter.override_.clone(),
             outcome,
             stores,
             still_open: Vec::new(),
@@ -118,7 +120,8 @@ impl Done {
         let ends = matches!(outcome, Outcome::Nothing | Outcome::Abandoned { .. });
         let stands = item.approval.iter().filter(|approval| ends && approval.is_open());
         let still_open = item.still_open.iter().chain(stands).map(page).collect();
-        Self { still_open, ..Self::new(&item.matter, item.now.as_ref(), outcome, stores) }
+        let now = item.now.as_ref().map(|now| plan::in_few_words(&now.configuration, &item.matter.override_));
+        Self { still_open, now, ..Self::wishing(item.wish.clone(), &item.matter, outcome, stores) }
     }
 
     /// Whether another override stands in some target and is owed.

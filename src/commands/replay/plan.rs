@@ -28,6 +28,8 @@ use crate::launchdarkly::flag::RemoteFlag;
 pub struct Item {
     /// The override.
     pub matter: Matter,
+    /// What it asks for, in words: said three times, so made once, and while LaunchDarkly is asked about the next flag.
+    pub wish: String,
     /// LaunchDarkly's flag; `None` where it has none, or was not asked.
     pub now: Option<RemoteFlag>,
     /// What LaunchDarkly's audit log says, where it was asked and answered.
@@ -246,7 +248,8 @@ impl Item {
         let waits = approval.as_ref().is_some_and(Approval::is_open)
             && !matches!(found, Course::Already { .. } | Course::Had { .. } | Course::Gone { .. });
         let course = if waits { Course::Waits } else { found };
-        Self { matter, now, audit, told, approval, still_open, reviewers, course }
+        let wish = wish_in_words(&matter.override_);
+        Self { matter, wish, now, audit, told, approval, still_open, reviewers, course }
     }
 
     /// One that could not be looked at.

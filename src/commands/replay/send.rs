@@ -258,7 +258,7 @@ impl Sending {
 
 fn request(item: &Item, instructions: &[Instruction], now: &RemoteFlag) -> Result<PatchRequest, Left> {
     let override_ = &item.matter.override_;
-    let comment = comment(&plan::wish_in_words(override_), &override_.motive, &override_.changes);
+    let comment = comment(&item.wish, &override_.motive, &override_.changes);
     // The indices mean LaunchDarkly's own list: reconcile has followed them there.
     patch::request(instructions, &now.configuration.variations, now, comment)
         .map_err(|error| Left::undecided(error.to_string(), words::command(item, "--on-conflict launchdarkly")))

@@ -306,7 +306,7 @@ pub async fn settle_replayed(
             .iter()
             .zip(outcomes)
             .zip(told)
-            .map(|((matter, outcome), stores)| Done::new(matter, None, outcome, stores))
+            .map(|((matter, outcome), stores)| Done::new(matter, outcome, stores))
             .collect();
         note_settled(&done, files, context);
         all.extend(done);
@@ -346,7 +346,7 @@ pub async fn end_leftovers(
         .iter()
         .zip(outcomes)
         .zip(told)
-        .map(|(((matter, _), outcome), stores)| Done::new(matter, None, outcome, stores))
+        .map(|(((matter, _), outcome), stores)| Done::new(matter, outcome, stores))
         .collect();
     let mut ended = Vec::new();
     for (one, (_, mark)) in done.iter().zip(leftovers) {

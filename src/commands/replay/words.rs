@@ -67,7 +67,7 @@ pub fn plan(items: &[Item], several: bool) -> String {
 /// What LaunchDarkly has, what the override makes of it, and what is done.
 fn line(item: &Item) -> (String, String, String) {
     let override_ = &item.matter.override_;
-    let wish = harmless(&plan::wish_in_words(override_)).into_owned();
+    let wish = harmless(&item.wish).into_owned();
     let now = match &item.now {
         Some(now) => {
             format!("{} v{}", harmless(&plan::in_few_words(&now.configuration, override_)), now.version)
@@ -148,7 +148,7 @@ pub fn conflict(item: &Item) -> String {
             let before = plan::in_few_words(&Configuration::of_record(&override_.base), override_);
             let now = item.now.as_ref().map(|now| plan::in_few_words(&now.configuration, override_));
             table.row(["before", &harmless(&before), &base]);
-            table.row(["override", &harmless(&plan::wish_in_words(override_)), &motive(&override_.motive)]);
+            table.row(["override", &harmless(&item.wish), &motive(&override_.motive)]);
             table.row(["LaunchDarkly now", &harmless(&now.unwrap_or_default()), &who]);
         }
     }
