@@ -8,6 +8,7 @@ pub mod error;
 pub mod flag;
 pub mod guard;
 pub mod launchdarkly;
+pub mod notification;
 pub mod playback;
 pub mod relay;
 pub mod settings;

@@ -14,6 +14,7 @@ mod guard_stores;
 mod help;
 mod launchdarkly;
 mod log;
+mod notify;
 mod readme;
 mod rehearsal;
 mod relay;

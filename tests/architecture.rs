@@ -16,13 +16,14 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Who may import what: a folder or file of `src/`, and the paths that it may name besides its own. What is not listed
 /// here may not import anything.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("flag", &[]),
     ("change", &["flag"]),
     ("playback", &["flag", "change"]),
     ("store", &["flag", "change", "ui::secret"]),
     ("launchdarkly", &["flag", "change", "ui::secret"]),
     ("relay", &["flag", "change", "ui::secret"]),
+    ("notification", &["ui::secret"]),
     ("drill", &["flag", "change", "playback", "store", "launchdarkly", "relay"]),
     ("guard", &["flag", "change", "playback", "store", "launchdarkly", "relay", "ui::secret"]),
     ("ui", &[]),
@@ -30,7 +31,20 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("error", &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "guard", "settings", "ui"]),
     (
         "commands",
-        &["flag", "change", "playback", "store", "launchdarkly", "relay", "drill", "guard", "settings", "ui", "error"],
+        &[
+            "flag",
+            "change",
+            "playback",
+            "store",
+            "launchdarkly",
+            "notification",
+            "relay",
+            "drill",
+            "guard",
+            "settings",
+            "ui",
+            "error",
+        ],
     ),
     ("lib", &["commands", "settings", "ui", "error"]),
     ("main", &[]),

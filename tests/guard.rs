@@ -6,6 +6,7 @@ mod automatic;
 mod bytes;
 mod conflict;
 mod memory;
+mod notified;
 mod outage;
 mod overlay;
 mod process;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::support::rc::Rc;
 
 /// The verbs that are shown, in the order of the help.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "update",
     "replay",
     "verify",
@@ -19,6 +19,7 @@ const VERBS: [&str; 15] = [
     "undo",
     "doctor",
     "guard",
+    "notify",
     "drill",
     "relay",
     "completions",

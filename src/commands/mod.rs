@@ -13,6 +13,7 @@ pub mod log;
 pub mod lookout;
 pub mod man;
 pub mod motive;
+pub mod notify;
 pub mod overview;
 pub mod place;
 pub mod relay;
@@ -72,6 +73,7 @@ pub enum Command {
     Undo(undo::Arguments),
     Doctor(doctor::Arguments),
     Guard(guard::Arguments),
+    Notify(notify::Arguments),
     Drill(drill::Arguments),
     Relay(relay::Arguments),
     Completions(completions::Arguments),
@@ -132,6 +134,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, Fa
         Command::Undo(arguments) => undo::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(arguments, context).await,
         Command::Guard(arguments) => guard::run(arguments, context).await,
+        Command::Notify(arguments) => notify::run(&arguments, context).await,
         Command::Drill(_) => Err(Failure::usage("a rehearsal is no step of another one")),
         Command::Completions(arguments) => completions::run(&arguments, context.output),
         Command::Man(arguments) => man::run(&arguments, context.output),

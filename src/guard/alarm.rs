@@ -55,6 +55,14 @@ pub enum AlarmKind {
     OverrideUnreadable,
     /// An override was to be over by now (`--expires`), and is in force.
     OverrideExpired,
+    /// Somebody made an override, or edited one: nothing is wrong.
+    OverrideMade,
+    /// An override was sent to the relays that are connected: nothing is wrong.
+    OverrideReached,
+    /// LaunchDarkly has accepted an override: nothing is wrong.
+    OverrideReplayed,
+    /// An override is over: nothing is wrong.
+    OverrideEnded,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
     /// Another guard calls itself the same.
@@ -73,13 +81,15 @@ pub enum AlarmKind {
     Limit,
     /// The guard's own folder cannot be used.
     StateFolder,
+    /// What people should be told does not reach them.
+    NotNotified,
     /// A guard that only looks on would have sent something else.
     Shadow,
 }
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 26] = [
+    pub const ALL: [AlarmKind; 31] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -96,6 +106,10 @@ impl AlarmKind {
         AlarmKind::OverrideNotKept,
         AlarmKind::OverrideUnreadable,
         AlarmKind::OverrideExpired,
+        AlarmKind::OverrideMade,
+        AlarmKind::OverrideReached,
+        AlarmKind::OverrideReplayed,
+        AlarmKind::OverrideEnded,
         AlarmKind::NotAnnounced,
         AlarmKind::NameTaken,
         AlarmKind::PrefixesDiffer,
@@ -105,6 +119,7 @@ impl AlarmKind {
         AlarmKind::RelayUnsupported,
         AlarmKind::Limit,
         AlarmKind::StateFolder,
+        AlarmKind::NotNotified,
         AlarmKind::Shadow,
     ];
 
@@ -127,6 +142,10 @@ impl AlarmKind {
             AlarmKind::OverrideNotKept => "override-not-kept",
             AlarmKind::OverrideUnreadable => "override-unreadable",
             AlarmKind::OverrideExpired => "override-expired",
+            AlarmKind::OverrideMade => "override-made",
+            AlarmKind::OverrideReached => "override-reached",
+            AlarmKind::OverrideReplayed => "override-replayed",
+            AlarmKind::OverrideEnded => "override-ended",
             AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::NameTaken => "name-taken",
             AlarmKind::PrefixesDiffer => "prefixes-differ",
@@ -136,6 +155,7 @@ impl AlarmKind {
             AlarmKind::RelayUnsupported => "relay-unsupported",
             AlarmKind::Limit => "limit",
             AlarmKind::StateFolder => "state-folder",
+            AlarmKind::NotNotified => "not-notified",
             AlarmKind::Shadow => "shadow",
         }
     }

@@ -17,4 +17,5 @@ pub mod presence;
 pub mod running;
 pub mod seal;
 pub mod serving;
+pub mod story;
 pub mod stream;

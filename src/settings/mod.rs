@@ -9,6 +9,7 @@ pub mod file;
 pub mod guard;
 pub mod home;
 pub mod layers;
+pub mod notify;
 pub mod process;
 pub mod table;
 pub mod time;
@@ -25,6 +26,7 @@ pub use file::EnvironmentSetting;
 pub use guard::GuardSettings;
 pub use guard::LogForm;
 pub use home::Home;
+pub use notify::NotifySettings;
 pub use process::Process;
 
 use crate::change::id::Actor;
@@ -182,6 +184,8 @@ pub struct Settings {
     pub launchdarkly: LaunchDarklySettings,
     /// How a guard runs, where its options do not say.
     pub guard: GuardSettings,
+    /// Where people are told what happens.
+    pub notify: NotifySettings,
     /// The project, typed or by default.
     pub project: Option<ProjectKey>,
     /// The environment, typed or by default.
@@ -256,6 +260,7 @@ impl Settings {
             relay_variables: relay_variables(&layers),
             launchdarkly: launchdarkly(&layers)?,
             guard: guard::read(&layers, home.as_ref().map_or(&process.folder, |home| &home.folder))?,
+            notify: notify::read(&layers)?,
             project: key(&layers, &table::RC_PROJECT)?,
             environment: key(&layers, &table::RC_ENVIRONMENT)?,
             prefix: prefix(&layers)?,

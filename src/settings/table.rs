@@ -106,6 +106,18 @@ settings! {
         "PEM file with the certificate's key" }
     RC_LOG { flag: Some("log"), key: Some("log"), default: "text", secret: false,
         "how the guard tells what happens: text or json" }
+    RC_NOTIFY_WEBHOOK { flag: None, key: Some("notify_webhook"), default: "", secret: true,
+        "a program of yours that the guard tells what happens, as JSON: https://host/path; plain http only to this machine" }
+    RC_NOTIFY_WEBHOOK_KEY { flag: None, key: Some("notify_webhook_key"), default: "", secret: true,
+        "the key with which what goes to the webhook is signed (HMAC-SHA256)" }
+    RC_NOTIFY_SLACK { flag: None, key: Some("notify_slack"), default: "", secret: true,
+        "an incoming webhook of Slack, told what happens" }
+    RC_NOTIFY_TEAMS { flag: None, key: Some("notify_teams"), default: "", secret: true,
+        "a webhook of a Microsoft Teams workflow, told what happens" }
+    RC_NOTIFY_PAGERDUTY { flag: None, key: Some("notify_pagerduty"), default: "", secret: true,
+        "the integration key of a PagerDuty service (Events API v2), told what somebody has to look at" }
+    RC_NOTIFY_PAGERDUTY_URL { flag: None, key: Some("notify_pagerduty_url"), default: "https://events.pagerduty.com/v2/enqueue", secret: false,
+        "where PagerDuty takes events; in Europe https://events.eu.pagerduty.com/v2/enqueue" }
     RC_NO_INPUT { flag: Some("no-input"), key: None, default: "false", secret: false,
         "true: never ask, also on a terminal" }
 }

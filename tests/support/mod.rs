@@ -3,6 +3,7 @@
 pub mod guard;
 pub mod ld_relay;
 pub mod rc;
+pub mod receiver;
 pub mod redis;
 pub mod shop;
 pub mod terminal;

@@ -1,6 +1,7 @@
 //! `rc guard`.
 
 mod environments;
+mod notifying;
 mod telling;
 mod tls;
 
@@ -41,6 +42,7 @@ use crate::settings::LogForm;
 use crate::settings::guard::address;
 use crate::settings::guard::name;
 use environments::Environments;
+use notifying::Notifying;
 use telling::Telling;
 
 /// Stand on the relays' stream: what is changed reaches everyone at once, and stays
@@ -150,6 +152,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let (follow, following) =
         following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
+    let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;
     let telling = Telling::start(context.output, settings.log, alarms.clone());
     telling.beginning(&telling::Beginning {
         name: &name,
@@ -175,10 +178,11 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guard = Guard { parts, listener, tls, admin, name };
     let running =
         guard.start().map_err(|error| Failure::new(Kind::Other, "it did not begin").cause(error.to_string()))?;
-    telling.until(ended(), told).await?;
+    telling.until(ended(), told, &notifying).await?;
     telling.say("ends: relays are let go, and come back to the next one");
     running.stop().await;
     following.end().await;
+    notifying.end().await;
     Ok(ExitCode::Done)
 }
 

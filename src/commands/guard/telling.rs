@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::commands::guard::notifying::Notifying;
 use crate::error::Failure;
 use crate::guard::alarm::Alarm;
 use crate::guard::alarm::Alarms;
@@ -49,17 +50,21 @@ impl Telling {
         Self { teller: output.teller(Box::new(dropped)), form, alarms }
     }
 
-    /// Tells alarms until `ended` comes back.
+    /// Tells alarms, also to people elsewhere, until `ended` comes back.
     pub(super) async fn until(
         &self,
         ended: impl Future<Output = Result<(), Failure>>,
         mut told: mpsc::Receiver<Told>,
+        notifying: &Notifying,
     ) -> Result<(), Failure> {
         let mut ended = std::pin::pin!(ended);
         loop {
             tokio::select! {
                 ended = &mut ended => return ended,
-                Some(told) = told.recv() => self.alarm(&told),
+                Some(told) = told.recv() => {
+                    self.alarm(&told);
+                    notifying.tell(&told);
+                }
             }
         }
     }

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::change::edit::Motive;
+use crate::change::override_::EndedMark;
+use crate::change::override_::Ending;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
 use crate::change::target::Target;
@@ -30,11 +33,14 @@ use crate::guard::environment::GuardedEnvironment;
 use crate::guard::environment::StreamView;
 use crate::guard::overrides::EnvironmentStores;
 use crate::guard::overrides::WholeReading;
+use crate::guard::overrides::known_flag::KnownFlag;
 use crate::guard::overrides::ledger::Again;
 use crate::guard::overrides::ledger::Ledger;
 use crate::guard::overrides::ledger::TargetState;
 use crate::guard::overrides::record_book::RecordBook;
 use crate::guard::overrides::upkeep::Upkeep;
+use crate::guard::story::News;
+use crate::guard::story::Story;
 use crate::guard::stream::channel::StoresWord;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -59,6 +65,8 @@ pub(super) struct Shared {
     look_by: watch::Sender<Instant>,
     /// Alarms that stand, so that they can be taken back.
     alarmed: Mutex<BTreeSet<AlarmName>>,
+    /// How overrides fared, as it was told.
+    story: Mutex<Story>,
 }
 
 impl Shared {
@@ -80,6 +88,7 @@ impl Shared {
             word: Notify::new(),
             look_by: watch::channel(Instant::now()).0,
             alarmed: Mutex::default(),
+            story: Mutex::default(),
         }
     }
 
@@ -124,6 +133,22 @@ impl Shared {
             Again::AsUsual => {}
         }
         self.alarm();
+        self.tell_story();
+    }
+
+    /// Tells how overrides fare, once every target was asked.
+    fn tell_story(&self) {
+        let ledger = self.ledger();
+        if ledger.targets().values().any(|state| *state == TargetState::NotAsked) {
+            return;
+        }
+        let mut story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
+        for news in story.news(ledger.standing().map(|(_, override_)| override_)) {
+            let ended = |flag: &FlagKey| ledger.flags().get(flag).and_then(KnownFlag::ended);
+            if let Some((kind, flag, told)) = in_words(&news, ended) {
+                self.alarms.tell_once(self.alarm_name(kind, Some(flag)), told);
+            }
+        }
     }
 
     /// Has every target looked at by then.
@@ -235,6 +260,36 @@ impl Shared {
                 Ok(Ok(())) if std::mem::take(&mut failed) => self.alarms.clear(&name),
                 Ok(Ok(())) | Err(_) => {}
             }
+        }
+    }
+}
+
+/// What is said of an override that was made, replayed, or has ended; nothing where it is only gone.
+fn in_words<'m>(
+    news: &News<'_>,
+    ended: impl Fn(&FlagKey) -> Option<&'m EndedMark>,
+) -> Option<(AlarmKind, FlagKey, String)> {
+    match news {
+        News::Made(override_) => {
+            let wish: Vec<String> = override_.instructions.iter().map(ToString::to_string).collect();
+            let Motive { actor, incident, reason, .. } = &override_.motive;
+            let incident = incident.as_ref().map(|incident| format!(" {incident}")).unwrap_or_default();
+            let reason = reason.as_ref().map(|reason| format!(" \"{reason}\"")).unwrap_or_default();
+            let told = format!("{actor}{incident}{reason}: {} is overridden ({})", override_.flag, wish.join(", "));
+            Some((AlarmKind::OverrideMade, override_.flag.clone(), told))
+        }
+        News::Replayed(override_, version) => {
+            let told = format!("LaunchDarkly has the override of {} as version {version}", override_.flag);
+            Some((AlarmKind::OverrideReplayed, override_.flag.clone(), told))
+        }
+        News::Over(flag) => {
+            let mark = ended(flag)?;
+            let how = match mark.ending {
+                Ending::Settled => "is settled: LaunchDarkly's own value holds, and is the same".to_owned(),
+                Ending::Undone => format!("was undone by {}: LaunchDarkly's value holds", mark.actor),
+                Ending::Abandoned => format!("was given up by {}: LaunchDarkly's value holds", mark.actor),
+            };
+            Some((AlarmKind::OverrideEnded, flag.clone(), format!("the override of {flag} {how}")))
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use crate::flag::key::FlagKey;
 use crate::guard::alarm::AlarmKind;
 use crate::guard::alarm::AlarmName;
 use crate::guard::answer::Upstream;
@@ -16,6 +17,7 @@ use crate::guard::keys::Vouch;
 use crate::guard::keys::Word;
 use crate::guard::serving::Nothing;
 use crate::guard::serving::Served;
+use crate::guard::story::Story;
 use crate::guard::stream::channel::StoresWord;
 use crate::guard::stream::content::Content;
 use crate::guard::stream::event::Event;
@@ -71,6 +73,8 @@ pub(super) struct Actor {
     seen: watch::Sender<FeedView>,
     view: watch::Receiver<FeedView>,
     keeping: Keeping,
+    /// Which overrides it was told of.
+    story: Story,
     idle_since: Instant,
     ticked: Instant,
     events: u64,
@@ -119,6 +123,7 @@ impl Actor {
             seen,
             view,
             keeping: Keeping::default(),
+            story: Story::default(),
             idle_since: instant,
             ticked: instant,
             events: 0,
@@ -259,9 +264,25 @@ impl Actor {
         self.touched = true;
         self.keeping.stores_told();
         let now = Instant::now();
+        let news = self.story.news(word.overrides.values()).into_iter();
+        let made: Vec<FlagKey> = news.filter_map(|news| news.made().map(|made| made.flag.clone())).collect();
         let out = self.content.word(word, now);
         self.relays.send(&out, now);
+        if !out.is_empty() {
+            self.tell_reached(made);
+        }
         self.plan.hub.parts().alarms.clear(&self.alarm(AlarmKind::StoresAway));
+    }
+
+    /// Tells that overrides were sent to whoever is connected.
+    fn tell_reached(&self, made: Vec<FlagKey>) {
+        let relays = self.relays.len();
+        for flag in made.into_iter().filter(|_| relays > 0) {
+            let them = if relays == 1 { "the relay".to_owned() } else { format!("the {relays} relays") };
+            let told = format!("the override of {flag} was sent to {them} connected here, and so to their SDKs");
+            let name = AlarmName { flag: Some(flag), ..self.alarm(AlarmKind::OverrideReached) };
+            self.plan.hub.parts().alarms.tell_once(name, told);
+        }
     }
 
     /// What depends on time alone.
