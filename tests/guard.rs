@@ -7,6 +7,7 @@ mod bytes;
 mod conflict;
 mod memory;
 mod notified;
+mod only_stores;
 mod outage;
 mod overlay;
 mod process;

@@ -117,7 +117,7 @@ impl Guards {
 
     /// Whether a guard has the relays before a target broadcast, and store, what it makes of overrides.
     pub fn hold(&self, target: &Target) -> bool {
-        self.beside.get(target).is_some_and(|beside| beside.guards.iter().any(|guard| !guard.shadow))
+        self.beside.get(target).is_some_and(|beside| beside.guards.iter().any(Presence::holds_relays))
     }
 
     /// Every guard once, by the newest thing it said.
@@ -173,14 +173,14 @@ fn trouble(word: &OverrideWord) -> Option<String> {
 
 /// Whether a relay hangs on one of these guards. Each step says no more than its evidence does:
 ///
-/// 1. A guard that only looks on holds nothing.
+/// 1. A guard that only looks on, or watches stores alone, holds no relay.
 /// 2. A guard on which nobody hangs with the environment's key has not got this relay either.
 /// 3. A relay that answers from the address from which one hangs on the guard is that one; not so on the loopback, where
 ///    all are alike.
 /// 4. A relay whose configuration names LaunchDarkly, or nothing, as its stream is on no guard.
 /// 5. A relay whose configuration names the guard's port is on it, if as many hang there as there are relays.
 fn link(guards: &[Presence], relay: RelayFacts<'_>) -> Link {
-    let mut holding = guards.iter().filter(|guard| !guard.shadow).peekable();
+    let mut holding = guards.iter().filter(|guard| guard.holds_relays()).peekable();
     if holding.peek().is_none() {
         return Link::NoGuard;
     }
@@ -205,10 +205,12 @@ fn link(guards: &[Presence], relay: RelayFacts<'_>) -> Link {
         return Link::NotOn;
     }
     let listens = |guard: &&&Presence| {
-        let address = guard.listens.ip();
         let named = host.parse::<IpAddr>().ok();
         // A name may be that of any of the machine's addresses.
-        guard.listens.port() == port && (address.is_unspecified() || named.is_none_or(|named| named == address))
+        guard.listens.is_some_and(|listens| {
+            let address = listens.ip();
+            listens.port() == port && (address.is_unspecified() || named.is_none_or(|named| named == address))
+        })
     };
     let hanging: usize = with_relays.iter().map(|guard| guard.relay_count()).sum();
     match with_relays.iter().find(listens) {
@@ -241,7 +243,7 @@ mod tests {
             since: at,
             at,
             environment: "shop/production".to_owned(),
-            listens: "0.0.0.0:8031".parse().unwrap(),
+            listens: Some("0.0.0.0:8031".parse().unwrap()),
             shadow: false,
             stream: StreamWord { up: Some(false), since: at, told: None },
             relays: relays.iter().map(relay).collect(),
@@ -303,7 +305,7 @@ mod tests {
         case(&there, None, KEY, Some("http://guards.example"), &Link::NotKnown);
         // One of two has not been restarted with it.
         case(&[guard("g1", &two[..1])], None, KEY, Some("http://guard:8031"), &Link::NotKnown);
-        let elsewhere = Presence { listens: "10.0.0.9:8031".parse().unwrap(), ..guard("g1", &two) };
+        let elsewhere = Presence { listens: Some("10.0.0.9:8031".parse().unwrap()), ..guard("g1", &two) };
         case(&[elsewhere], None, KEY, Some("http://10.0.0.8:8031"), &Link::NotKnown);
     }
 }

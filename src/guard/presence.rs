@@ -48,8 +48,9 @@ pub struct Presence {
     pub at: Timestamp,
     /// The environment, by its name for people.
     pub environment: String,
-    /// Where relays come: an address of its own machine.
-    pub listens: SocketAddr,
+    /// Where relays come: an address of its own machine. `None`: it stands on no stream, and watches stores alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listens: Option<SocketAddr>,
     /// Whether it only looks on, and holds nothing.
     pub shadow: bool,
     /// LaunchDarkly's stream, as the guard sees it.
@@ -75,10 +76,26 @@ pub struct Presence {
 /// A guard that calls itself as another one does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namesake {
-    /// Where relays come: an address of its own machine.
-    pub listens: SocketAddr,
+    /// Where relays come: an address of its own machine. `None`: it stands on no stream, and watches stores alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listens: Option<SocketAddr>,
     /// Since when it runs, by its clock.
     pub since: Timestamp,
+}
+
+impl Namesake {
+    /// Where it is, as far as that is known.
+    pub fn place(&self) -> String {
+        place_in_words(self.listens)
+    }
+}
+
+/// `listens at 127.0.0.1:8031`.
+pub fn place_in_words(listens: Option<SocketAddr>) -> String {
+    match listens {
+        Some(address) => format!("listens at {address}"),
+        None => "watches stores alone".to_owned(),
+    }
 }
 
 /// LaunchDarkly's stream.
@@ -146,8 +163,8 @@ pub struct Itself {
     pub name: String,
     /// Since when it runs.
     pub since: Timestamp,
-    /// Where relays come.
-    pub listens: SocketAddr,
+    /// Where relays come; `None` where it watches stores alone.
+    pub listens: Option<SocketAddr>,
     /// What holds in a conflict.
     pub on_conflict: OnConflict,
 }
@@ -215,6 +232,12 @@ impl Presence {
         }
     }
 
+    /// Whether relays that hang on it get what it makes of overrides: not from one that only looks on, and nobody hangs on
+    /// one that watches stores alone.
+    pub fn holds_relays(&self) -> bool {
+        !self.shadow && self.listens.is_some()
+    }
+
     /// How many relays hang on it.
     pub fn relay_count(&self) -> usize {
         self.relays.len() + self.more_relays
@@ -264,7 +287,7 @@ mod tests {
         let itself = Itself {
             name: "eu-1-8031".to_owned(),
             since: at,
-            listens: "127.0.0.1:8031".parse().unwrap(),
+            listens: Some("127.0.0.1:8031".parse().unwrap()),
             on_conflict: OnConflict::Hold,
         };
         let environment = GuardedEnvironment {

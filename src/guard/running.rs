@@ -26,8 +26,8 @@ const END_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Guard {
     /// Its streams.
     pub parts: HubParts,
-    /// Where relays come.
-    pub listener: TcpListener,
+    /// Where relays come; `None` where it watches stores alone.
+    pub listener: Option<TcpListener>,
     /// With which certificate, where they speak TLS.
     pub tls: Option<TlsAcceptor>,
     /// Where status and metrics are asked for.
@@ -42,7 +42,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     connections: Arc<AtomicUsize>,
     /// Where relays come.
-    pub address: SocketAddr,
+    pub address: Option<SocketAddr>,
     /// Where status and metrics are asked for.
     pub admin: Option<SocketAddr>,
 }
@@ -66,10 +66,12 @@ impl Guard {
         let connections = Arc::new(AtomicUsize::new(0));
         let hub = Hub::new(self.parts);
         hub.follow_configured();
-        let address = self.listener.local_addr()?;
-        let downstream = Downstream::new(Arc::clone(&hub), self.tls, Arc::clone(&connections), stopping.clone());
-        let listener = self.listener;
-        tokio::spawn(async move { downstream.serve(&listener).await });
+        let mut address = None;
+        if let Some(listener) = self.listener {
+            address = Some(listener.local_addr()?);
+            let downstream = Downstream::new(Arc::clone(&hub), self.tls, Arc::clone(&connections), stopping.clone());
+            tokio::spawn(async move { downstream.serve(&listener).await });
+        }
         let mut admin = None;
         if let Some(listener) = self.admin {
             admin = Some(listener.local_addr()?);

@@ -200,7 +200,7 @@ impl Stage {
         };
         let running = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Guard { parts, listener, tls: None, admin: None, name: "test".to_owned() }.start().unwrap()
+            Guard { parts, listener: Some(listener), tls: None, admin: None, name: "test".to_owned() }.start().unwrap()
         });
         // The stores are followed as soon as a relay asks; until then there is nothing to be seen.
         let (_, nothing) = watch::channel(StreamView {
@@ -224,7 +224,7 @@ impl Stage {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.running.address
+        self.running.address.unwrap()
     }
 
     pub fn relay(&self) -> Wire {

@@ -129,6 +129,12 @@ impl Plan {
         self.rc(line).command(self.home.path())
     }
 
+    /// What starts one on nobody's stream, which knows no relay's configuration: the environment is named.
+    pub fn only_stores(&self) -> Rc {
+        let rc = Rc::new().line("guard --log json --no-stream --admin 127.0.0.1:0 -p shop -e production");
+        self.variables.iter().fold(rc, |rc, (name, value)| rc.env(name, value))
+    }
+
     fn rc(&self, line: &str) -> Rc {
         fs::write(self.home.path().join("ld-relay.conf"), &self.relay_configuration).unwrap();
         let mut rc = Rc::new().line("guard --log json --relay-config ld-relay.conf").line(line);

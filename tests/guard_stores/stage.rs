@@ -150,7 +150,7 @@ impl<'r> Guard<'r> {
         let itself = Itself {
             name: wish.name.to_owned(),
             since: jiff::Timestamp::now(),
-            listens: SocketAddr::from(([127, 0, 0, 1], 8031)),
+            listens: Some(SocketAddr::from(([127, 0, 0, 1], 8031))),
             on_conflict: OnConflict::Hold,
         };
         let actor = Actor { user: "guard".to_owned(), host: "here".to_owned() };

@@ -15,6 +15,7 @@ use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::targets::Chosen;
 use crate::guard::presence::Presence;
+use crate::guard::presence::place_in_words;
 use crate::ui::harmless::excerpt;
 use crate::ui::time;
 use crate::ui::words::count;
@@ -66,12 +67,19 @@ fn one(guard: &Presence, findings: &mut Findings) {
     }
     if let Some(other) = &guard.namesake {
         let told = format!(
-            "there are two of this name, at {} and {}: each overwrites what the other announces, and only one is seen here",
-            guard.listens, other.listens
+            "there are two of this name, one {}, the other {}: each overwrites what the other announces, and only one is \
+             seen here",
+            place_in_words(guard.listens),
+            other.place()
         );
         let way_out = "give one of them another name: rc guard --guard-name, or RC_GUARD_NAME".to_owned();
         findings.bad(Part::Guards, &about, "name", told, Some(way_out));
     }
+    let Some(address) = guard.listens else {
+        let told =
+            "watches stores alone (--no-stream): overrides that are lost there are written again, and no relay is held";
+        return findings.note(Part::Guards, &about, "mode", told, None);
+    };
     match guard.stream.up {
         Some(true) => {
             let told = format!("up since {}", time::full(guard.stream.since));
@@ -84,7 +92,7 @@ fn one(guard: &Presence, findings: &mut Findings) {
         }
         None => {
             let told = "not asked: no relay hangs on it";
-            let way_out = format!("streamUri = http://{} in the relay's configuration", guard.listens);
+            let way_out = format!("streamUri = http://{address} in the relay's configuration");
             findings.note(Part::Guards, &about, "LaunchDarkly's stream", told, Some(way_out));
         }
     }

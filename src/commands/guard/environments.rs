@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::change::target::Target;
 use crate::commands::relays::Configurations;
+use crate::commands::targets;
 use crate::flag::key::Environment;
 use crate::guard::auto_configuration::Learnt;
 use crate::guard::environment::GuardedEnvironment;
@@ -48,8 +49,14 @@ struct Ground {
 }
 
 impl Environments {
-    /// From everything that says something.
-    pub(super) fn of(settings: &Settings, configurations: Configurations, stores: &[Arc<dyn Store>]) -> Self {
+    /// From everything that says something. `only_stores`: no relay has to come for one with its key, so those that are
+    /// only named count too.
+    pub(super) fn of(
+        settings: &Settings,
+        configurations: Configurations,
+        stores: &[Arc<dyn Store>],
+        only_stores: bool,
+    ) -> Self {
         let (with_prefixes, files): (Vec<_>, Vec<_>) = stores.iter().partition(|store| store.has_prefixes());
         let labels = |stores: Vec<&Arc<dyn Store>>| stores.iter().map(|store| store.label().to_owned()).collect();
         let with_source = |known: &RelayConfiguration| Some((known.auto_config.clone()?, known.source.clone()));
@@ -86,6 +93,11 @@ impl Environments {
                 for guarded in ground.guarded(configuration, section, environment, sections == 1) {
                     add(&mut configured, guarded, &configuration.source);
                 }
+            }
+        }
+        for environment in known.iter().filter(|_| only_stores) {
+            if configured.iter().all(|guarded| guarded.environment.as_ref() != Some(environment)) {
+                configured.push(ground.named(environment, sections == 0 && known.len() == 1));
             }
         }
         let place: Place = Arc::new(move |learnt, filter| ground.placed(learnt, filter));
@@ -190,6 +202,19 @@ impl Ground {
                 cache_time: cache_time(configuration.cache_time),
             })
             .collect()
+    }
+
+    /// An environment that no relay's configuration has.
+    fn named(&self, environment: &Environment, is_only_one: bool) -> GuardedEnvironment {
+        let prefix = Some(targets::conventional(environment));
+        GuardedEnvironment {
+            name: environment.to_string(),
+            environment: Some(environment.clone()),
+            sdk_keys: Vec::new(),
+            filter: None,
+            targets: self.targets(self.setting(environment), prefix, None, is_only_one),
+            cache_time: self.cache_time,
+        }
     }
 
     /// An environment that was learnt.

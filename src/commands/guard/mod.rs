@@ -56,6 +56,10 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
+    /// Stand on no relay's stream: watch the stores, write overrides again that are lost there, and tell people
+    #[arg(long, conflicts_with_all = ["listen", "shadow", "tls_cert", "tls_key"])]
+    pub no_stream: bool,
+
     /// Where /status and /metrics are answered, such as 127.0.0.1:8032
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
@@ -103,7 +107,7 @@ impl Arguments {
     fn over(&self, settings: &GuardSettings) -> GuardSettings {
         GuardSettings {
             stream_url: settings.stream_url.clone(),
-            listen: self.listen.or(settings.listen),
+            listen: self.listen.or(settings.listen).filter(|_| !self.no_stream),
             admin: self.admin.or(settings.admin),
             state: self.state.clone().unwrap_or_else(|| settings.state.clone()),
             name: self.guard_name.clone().or_else(|| settings.name.clone()),
@@ -120,21 +124,25 @@ impl Arguments {
 /// Where it cannot begin: an address that is taken, a folder that cannot be used, settings that cannot be meant.
 pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
     let settings = arguments.over(&context.settings.guard);
-    let listen = settings.listen.ok_or_else(|| {
-        Failure::usage("where is the guard to listen? Neither --listen nor RC_LISTEN says so")
-            .hint("On the relay's own machine: rc guard --listen 127.0.0.1:8031")
-    })?;
+    if settings.listen.is_none() && !arguments.no_stream {
+        return Err(Failure::usage("where is the guard to listen? Neither --listen nor RC_LISTEN says so")
+            .hint("On the relay's own machine:          rc guard --listen 127.0.0.1:8031")
+            .hint("To watch stores alone, for no relay: rc guard --no-stream"));
+    }
     let stores = stores::open(context.settings)?;
-    let environments = Environments::of(context.settings, Configurations::read(context.settings).await?, &stores);
+    let configurations = Configurations::read(context.settings).await?;
+    let environments = Environments::of(context.settings, configurations, &stores, arguments.no_stream);
+    if arguments.no_stream && environments.configured.iter().all(|environment| environment.targets.is_empty()) {
+        return Err(Failure::usage("which environment is to be watched? Nothing says in which store one is kept")
+            .hint("With the relays' configuration:   rc guard --no-stream --relay-config ld-relay.conf")
+            .hint("Or name it:                        rc guard --no-stream -p PROJECT -e ENVIRONMENT"));
+    }
     let launchdarkly = LaunchDarkly::at(&settings.stream_url, SILENCE_MAX, None)
         .map_err(|error| Failure::usage("LaunchDarkly's stream cannot be asked").cause(error.to_string()))?;
     let tls = tls::acceptor(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
     // Before the folder: nobody is locked out by a guard that cannot listen.
-    let listener = listening(listen).await?;
-    let admin = match settings.admin {
-        Some(address) => Some(listening(address).await?),
-        None => None,
-    };
+    let listener = listening(settings.listen).await?;
+    let admin = listening(settings.admin).await?;
     let folder = open_folder(settings.state.clone()).await?;
     let salt = folder.salt().map_err(unusable)?;
     let (alarms, told) = Alarms::new();
@@ -142,8 +150,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         alarms.raise(AlarmName { kind: AlarmKind::PrefixesDiffer, environment: None, flag: None }, told);
     }
     let keeper = Keeper::start(folder, alarms.clone());
-    let address = listener.local_addr().unwrap_or(listen);
-    let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address.port()));
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address));
     let on_conflict = match arguments.on_conflict {
         Conflict::Hold => OnConflict::Hold,
         Conflict::Launchdarkly => OnConflict::LaunchDarkly,
@@ -206,9 +214,10 @@ async fn ended() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn listening(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listening(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else { return Ok(None) };
     // With SO_REUSEADDR, so that the next guard can listen as soon as this one has ended.
-    TcpListener::bind(address).await.map_err(|error| {
+    TcpListener::bind(address).await.map(Some).map_err(|error| {
         let failure = Failure::new(Kind::Other, format!("{address} cannot be listened at")).cause(error.to_string());
         if error.kind() == std::io::ErrorKind::AddrInUse {
             return failure.hint("Another program, or another guard, listens there.");
@@ -232,8 +241,8 @@ fn unusable(error: FolderError) -> Failure {
 }
 
 /// A name for a guard that was not given one: there may be several on a host.
-fn named(host: &str, port: u16) -> String {
+fn named(host: &str, address: Option<SocketAddr>) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let host: String = host.chars().map(allowed).take(50).collect();
-    format!("{host}-{port}")
+    address.map_or_else(|| format!("{host}-stores"), |address| format!("{host}-{}", address.port()))
 }

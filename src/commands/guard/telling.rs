@@ -32,7 +32,8 @@ pub(super) struct Telling {
 /// What is told first.
 pub(super) struct Beginning<'b> {
     pub name: &'b str,
-    pub address: SocketAddr,
+    /// `None` where it watches stores alone.
+    pub address: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub launchdarkly: String,
     pub environments: &'b [GuardedEnvironment],
@@ -81,7 +82,7 @@ impl Telling {
                 "time": now(),
                 "what": "listens",
                 "name": beginning.name,
-                "address": beginning.address.to_string(),
+                "address": beginning.address.map(|address| address.to_string()),
                 "admin": beginning.admin.map(|admin| admin.to_string()),
                 "launchdarkly": beginning.launchdarkly,
                 "shadow": beginning.shadow,
@@ -92,10 +93,17 @@ impl Telling {
             return;
         }
         let admin = beginning.admin.map(|admin| format!(", status at http://{admin}/status")).unwrap_or_default();
-        self.say(&format!(
-            "guard {} listens at {}{admin}; LaunchDarkly's stream is {}",
-            beginning.name, beginning.address, beginning.launchdarkly
-        ));
+        self.say(&match beginning.address {
+            Some(address) => format!(
+                "guard {} listens at {address}{admin}; LaunchDarkly's stream is {}",
+                beginning.name, beginning.launchdarkly
+            ),
+            None => format!(
+                "guard {} watches stores alone (--no-stream){admin}: what is lost there is written again; SDKs that stay \
+                 connected keep what their relay was sent last",
+                beginning.name
+            ),
+        });
         if beginning.environments.is_empty() {
             self.say(
                 "no environment is configured: until a relay brings one by automatic configuration, no override reaches \
@@ -115,7 +123,7 @@ impl Telling {
         if beginning.shadow {
             self.say("only forwards and compares (--shadow): what it would have done is told, and nothing is done");
         }
-        if beginning.is_plain && !beginning.address.ip().is_loopback() {
+        if beginning.is_plain && beginning.address.is_some_and(|address| !address.ip().is_loopback()) {
             self.say("relays send SDK keys to it unencrypted: on a network that others use, give it a certificate (--tls-cert)");
         }
     }

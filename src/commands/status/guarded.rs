@@ -22,6 +22,7 @@ pub(super) fn reports(beside: &Beside) -> Vec<GuardReport> {
             version: Some(guard.version.clone()),
             since: Some(guard.since),
             shadow: guard.shadow,
+            only_stores: guard.listens.is_none(),
             stream_up: guard.stream.up,
             stream_since: Some(guard.stream.since),
             relays: guard.relay_count(),
@@ -46,6 +47,9 @@ pub(super) fn state(guards: &[GuardReport], links: &[&Link]) -> GuardState {
     if guards.iter().all(|guard| guard.shadow) {
         return GuardState::LooksOn;
     }
+    if guards.iter().all(|guard| guard.shadow || guard.only_stores) {
+        return GuardState::Watches;
+    }
     match links {
         [] => GuardState::NotKnown,
         links if links.iter().all(|link| link.is_on()) => GuardState::Holds,
@@ -62,7 +66,7 @@ pub(super) fn on_return(report: &TargetReport, no_relays: bool, is_missing: bool
     if report.problem.is_some() {
         return "not known".to_owned();
     }
-    let is_guarded = !matches!(report.guard, GuardState::None | GuardState::LooksOn);
+    let is_guarded = !matches!(report.guard, GuardState::None | GuardState::LooksOn | GuardState::Watches);
     let told = match report.on_return {
         _ if report.overrides == 0 => "no override here",
         None if is_guarded && no_relays => "not known: RELAY_URLS names no relay; those on the guard keep overrides",
@@ -75,6 +79,9 @@ pub(super) fn on_return(report: &TargetReport, no_relays: bool, is_missing: bool
         None if no_relays => "not known: RELAY_URLS names no relay",
         None if report.relays.is_empty() => "not known: no relay is known before it",
         None => "not known: its relay does not answer",
+        Some(Return::Lost | Return::LostAtNextEvent) if report.guard == GuardState::Watches => {
+            "DIVERGED: connected SDKs get LaunchDarkly's value, and a guard writes overrides into the store again"
+        }
         Some(Return::Lost) if report.guard == GuardState::NotOn => {
             "overrides LOST within about 30 s: a guard is there, but this relay is not on it"
         }

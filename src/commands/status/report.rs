@@ -162,6 +162,8 @@ pub enum GuardState {
     NotKnown,
     /// There is one that only looks on.
     LooksOn,
+    /// There is one that writes overrides into the store again, and stands on no relay's stream.
+    Watches,
 }
 
 /// A guard, by its own word.
@@ -175,6 +177,8 @@ pub struct GuardReport {
     pub since: Option<Timestamp>,
     /// Whether it only looks on.
     pub shadow: bool,
+    /// Whether it watches stores alone, and no relay can hang on it.
+    pub only_stores: bool,
     /// Whether LaunchDarkly's stream is up, as it sees it.
     pub stream_up: Option<bool>,
     /// Since when.

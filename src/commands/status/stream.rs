@@ -235,7 +235,7 @@ mod tests {
             since,
             at: since,
             environment: "shop/production".to_owned(),
-            listens: "127.0.0.1:8031".parse().unwrap(),
+            listens: Some("127.0.0.1:8031".parse().unwrap()),
             shadow: false,
             stream: StreamWord { up, since, told: None },
             relays: Vec::new(),

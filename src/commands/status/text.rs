@@ -144,6 +144,7 @@ fn guard(state: GuardState) -> String {
         GuardState::NotOn => paint(BAD, "not on it"),
         GuardState::NotKnown => paint(NOTICE, "not known"),
         GuardState::LooksOn => "looks on".to_owned(),
+        GuardState::Watches => paint(NOTICE, "store only"),
     }
 }
 

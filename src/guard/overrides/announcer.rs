@@ -129,10 +129,13 @@ fn tell_of_namesake(shared: &Shared, itself: &Itself, seen: Option<Namesake>, re
     let name = shared.alarm_name(AlarmKind::NameTaken, None);
     if let Some(other) = seen {
         let told = format!(
-            "another guard of {} calls itself {} too (it listens at {}, and runs since {:.0}). Each overwrites what the other \
+            "another guard of {} calls itself {} too (it {}, and runs since {:.0}). Each overwrites what the other \
              announces, so rc sees one of them only, and may say of relays that they are on no guard. Give one of them \
              another name: --guard-name",
-            shared.environment.name, itself.name, other.listens, other.since
+            shared.environment.name,
+            itself.name,
+            other.place(),
+            other.since
         );
         shared.alarms.raise(name, told);
         remembered.namesake = Some((other, Instant::now()));

@@ -277,6 +277,11 @@ impl Hub {
         for environment in self.configured.values() {
             self.follow(environment);
         }
+        // Nobody comes for those of which no key is known; what is lost in their stores is put right all the same.
+        let keyless = self.parts.environments.iter().filter(|environment| environment.sdk_keys.is_empty());
+        for environment in keyless {
+            self.follow(&Arc::new(environment.clone()));
+        }
     }
 
     /// The machines whose relays asked lately with keys that neither these environments have nor anybody vouches for:
