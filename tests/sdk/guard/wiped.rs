@@ -10,12 +10,17 @@ use super::scene::Scene;
 use super::scene::Way;
 use crate::launchdarkly::RETURN_WITHIN;
 use crate::parts::Sdk;
+use crate::support::guard::Guard;
 use crate::support::ld_relay;
 use crate::support::ld_relay::LdRelay;
+use crate::support::rc::Rc;
 use crate::support::shop;
 use crate::watcher::Watcher;
 
-pub const TESTS: &[TestOfAWay] = &[("a_reset_of_a_relay_without_a_guard", a_reset_of_a_relay_without_a_guard)];
+pub const TESTS: &[TestOfAWay] = &[
+    ("a_reset_of_a_relay_without_a_guard", a_reset_of_a_relay_without_a_guard),
+    ("a_hundred_resets_and_no_stream", a_hundred_resets_and_no_stream),
+];
 
 /// How often it is reset.
 const RESETS: usize = 3;
@@ -87,4 +92,36 @@ fn a_reset_of_a_relay_without_a_guard(way: Way) {
     audience.have_seen("checkout", &[true, false]);
     audience.paths = paths;
     audience.have_stayed();
+}
+
+/// No guard stands on any stream: one watches the store alone, which LaunchDarkly's data path fills anew again and again. (A
+/// relay takes longer to start: five times.)
+fn a_hundred_resets_and_no_stream(way: Way) {
+    let mut scene = Scene::shop(way);
+    drop(scene.take_paths());
+    scene.kill_guard();
+    let line = "guard --no-stream --admin 127.0.0.1:0 --log json -p shop -e production";
+    let mut guard = Guard::watching(&Rc::new().line(line), scene.stage.home.path());
+    // A relay that is known holds its connected SDKs back, and it is said so.
+    let (rounds, code) = if way == Way::DataPath { (100, 0) } else { (5, 8) };
+    scene.stage.rc("update -p shop -e production -f checkout -s off").code(code);
+    scene.stage.wait_for_record("checkout", 43, false);
+    let mut lengths = Vec::new();
+    for number in 1..=rounds {
+        let unguarded = Unguarded::start(&scene);
+        let begun = Instant::now();
+        let told = || guard.told().matches("had taken the place of the override of checkout").count();
+        while told() < number {
+            assert!(begun.elapsed() < RETURN_WITHIN, "{number}: {}", guard.told());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        lengths.push(begun.elapsed());
+        scene.stage.wait_for_record("checkout", 43, false);
+        unguarded.end();
+    }
+    lengths.sort();
+    println!("  back in the store after {:?} (median), {:?} at most", lengths[rounds / 2], lengths[rounds - 1]);
+    // The slowest may have met a machine that is busy with other tests.
+    assert!(lengths[rounds / 2] < Duration::from_millis(1_500), "{lengths:?}");
+    assert!(guard.terminate().success());
 }
