@@ -141,7 +141,7 @@ fn records_that_relays_cannot_read() {
         .out("escaped surrogate pairs (\\ud83d\\ude00), of which relays make question marks: cheers")
         .out("would not be read by LaunchDarkly's Rust SDK, and will by relays: short")
         .out("fields that are no flag keys: not a key")
-        .out("restart: NOT SAFE now: its store has damaged records");
+        .out("restart: NOT SAFE now: the store of production has damaged records");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn page<'l>(lines: impl IntoIterator<Item = &'l str>) -> String {
 
 #[test]
 fn all_help() {
-    let deeper = ["relay config"];
+    let deeper = ["relay config", "relay restart"];
     let lines: Vec<String> = VERBS.iter().chain(&deeper).map(|verb| format!("{verb} --help")).collect();
     insta::assert_snapshot!(page(["-h", "--help"].into_iter().chain(lines.iter().map(String::as_str))));
 }

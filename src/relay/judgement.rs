@@ -90,6 +90,25 @@ pub enum RestartDanger {
         /// The entry's name in the status.
         environment: String,
     },
+    /// The store of this environment lost flags.
+    #[error(
+        "the store of {environment} has {has} flags, and another one of the same environment has {elsewhere}: started now it \
+         serves what is left"
+    )]
+    StoreSmaller {
+        /// The entry's name in the status.
+        environment: String,
+        /// The flags that it has.
+        has: u64,
+        /// The most that another store has.
+        elsewhere: u64,
+    },
+    /// A record that the relay cannot read.
+    #[error("the store of {environment} has damaged records: started now it answers 500 to everybody there")]
+    StoreDamaged {
+        /// The entry's name in the status.
+        environment: String,
+    },
     /// The relay does not reach its store.
     #[error("it does not reach the store of {environment}: started now it serves nothing there")]
     StoreAway {
@@ -110,19 +129,42 @@ pub enum RestartDanger {
     ModeUnknown,
 }
 
-/// Whether a relay can be restarted while LaunchDarkly is away and come back serving its store (launchdarkly.md 9.1).
-/// `store_is_initialised` answers for an environment by what was read from its store; what was not read is not safe.
+/// What was read of the store behind one environment of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreState {
+    /// A relay that starts would serve all of it.
+    Complete,
+    /// Without `$inited`, without flags, or not read.
+    NotComplete,
+    /// Another store of the same environment has more flags.
+    Smaller {
+        /// The flags that it has.
+        has: u64,
+        /// The most that another store has.
+        elsewhere: u64,
+    },
+    /// There are records that relays cannot read.
+    Damaged,
+}
+
+/// Whether a relay can be restarted and come back with what it serves: while LaunchDarkly is away from its store
+/// (launchdarkly.md 9.1), or at any time `behind_guard`, since a guard gives it flags, environments and overrides. `store`
+/// answers for an environment by what was read from its store; what was not read is not safe.
 ///
 /// # Errors
 /// The first danger, the worst first.
 pub fn restart_is_safe(
     status: &RelayStatus,
     configuration: Option<&RelayConfiguration>,
-    store_is_initialised: impl Fn(&EnvironmentStatus) -> bool,
+    behind_guard: bool,
+    store: impl Fn(&EnvironmentStatus) -> StoreState,
 ) -> Result<(), RestartDanger> {
     let kind = mode(status, configuration);
     if kind == Mode::Offline {
         return Ok(());
+    }
+    if behind_guard {
+        return status.environments.iter().try_for_each(not_served_by_a_guard);
     }
     if kind == Mode::AutoConfig {
         let has_cache = configuration.and_then(|known| known.auto_config.as_ref()).is_some_and(|auto| auto.has_cache);
@@ -146,9 +188,26 @@ pub fn restart_is_safe(
         if environment.store.state.as_deref() == Some("INTERRUPTED") {
             return Err(RestartDanger::StoreAway { environment: name() });
         }
-        if !store_is_initialised(environment) {
-            return Err(RestartDanger::StoreNotInitialised { environment: name() });
+        match store(environment) {
+            StoreState::Complete => {}
+            StoreState::NotComplete => return Err(RestartDanger::StoreNotInitialised { environment: name() }),
+            StoreState::Damaged => return Err(RestartDanger::StoreDamaged { environment: name() }),
+            StoreState::Smaller { has, elsewhere } => {
+                return Err(RestartDanger::StoreSmaller { environment: name(), has, elsewhere });
+            }
         }
+    }
+    Ok(())
+}
+
+/// What a guard on its stream cannot help with.
+fn not_served_by_a_guard(environment: &EnvironmentStatus) -> Result<(), RestartDanger> {
+    let environment_name = || environment.key.clone();
+    if cut_off(environment).is_some_and(|cut_off| cut_off.for_good) {
+        return Err(RestartDanger::KeyRefused { environment: environment_name() });
+    }
+    if environment.store.state.as_deref() == Some("INTERRUPTED") {
+        return Err(RestartDanger::StoreAway { environment: environment_name() });
     }
     Ok(())
 }
@@ -238,13 +297,18 @@ mod tests {
 
     #[test]
     fn when_a_restart_is_safe() {
-        let complete = |_: &EnvironmentStatus| true;
+        let complete = |_: &EnvironmentStatus| StoreState::Complete;
+        let restart_is_safe = |status: &RelayStatus,
+                               configuration: Option<&RelayConfiguration>,
+                               store: fn(&EnvironmentStatus) -> StoreState| {
+            restart_is_safe(status, configuration, false, store)
+        };
         assert_eq!(restart_is_safe(&one("INTERRUPTED"), None, complete), Ok(()));
         assert_eq!(restart_is_safe(&one("INITIALIZING"), None, complete), Ok(()));
         assert_eq!(restart_is_safe(&one("VALID"), None, complete), Err(RestartDanger::Connected));
         let name = || "Prod".to_owned();
         assert_eq!(
-            restart_is_safe(&one("INTERRUPTED"), None, |_| false),
+            restart_is_safe(&one("INTERRUPTED"), None, |_| StoreState::NotComplete),
             Err(RestartDanger::StoreNotInitialised { environment: name() })
         );
         assert_eq!(
@@ -264,6 +328,17 @@ mod tests {
         assert_eq!(restart_is_safe(&memory, None, complete), Err(RestartDanger::NoStore));
         let away = status(json!({"environments": {"a": {"connectionStatus": {"state": "INTERRUPTED"},
             "dataStoreStatus": {"state": "INTERRUPTED", "database": "redis"}}}}));
+        let smaller = restart_is_safe(&one("INTERRUPTED"), None, |_| StoreState::Smaller { has: 1, elsewhere: 2 });
+        assert_eq!(smaller, Err(RestartDanger::StoreSmaller { environment: name(), has: 1, elsewhere: 2 }));
+        let damaged = restart_is_safe(&one("INTERRUPTED"), None, |_| StoreState::Damaged);
+        assert_eq!(damaged, Err(RestartDanger::StoreDamaged { environment: name() }));
+        // A guard gives a relay what it lacks; a refused key and a store that is away are beyond it.
+        let guarded =
+            |status: &RelayStatus| super::restart_is_safe(status, Some(&auto), true, |_| StoreState::NotComplete);
+        assert_eq!(guarded(&one("VALID")), Ok(()));
+        assert_eq!(guarded(&memory), Ok(()));
+        assert_eq!(guarded(&one("OFF")), Err(RestartDanger::KeyRefused { environment: name() }));
+        assert_eq!(guarded(&away), Err(RestartDanger::StoreAway { environment: "a".to_owned() }));
         assert_eq!(
             restart_is_safe(&away, None, complete),
             Err(RestartDanger::StoreAway { environment: "a".to_owned() })

@@ -27,12 +27,21 @@ pub struct EnvironmentSetting {
     pub critical: bool,
 }
 
+/// What `[relay."label"]` says. Here alone, and not in the environment: it is run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayCommand {
+    /// The program that restarts the relay, and its arguments. No shell reads them.
+    pub restart: Vec<String>,
+}
+
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct File {
     /// Settings by their name in the environment.
     pub(super) values: BTreeMap<String, String>,
     pub(super) environments: BTreeMap<Environment, EnvironmentSetting>,
+    pub(super) relay_commands: BTreeMap<String, RelayCommand>,
 }
 
 /// Reads the file.
@@ -54,6 +63,10 @@ fn parse(text: &str, path: &Path) -> Result<File, SettingsError> {
     for (key, value) in table {
         if key == "environment" {
             file.environments = environments(value, path)?;
+            continue;
+        }
+        if key == "relay" {
+            file.relay_commands = relay_commands(value, path)?;
             continue;
         }
         let name = name_of(&key).ok_or_else(|| unknown(&key, path))?;
@@ -91,7 +104,7 @@ fn unknown(key: &str, path: &Path) -> SettingsError {
     }
     let file_keys: Vec<String> = table::ALL.iter().filter_map(|row| row.file_key()).collect();
     let keys = table::ALL.iter().filter_map(|row| row.key).chain(file_keys.iter().map(String::as_str));
-    let near = did_you_mean(key, keys.chain(["environment"]));
+    let near = did_you_mean(key, keys.chain(["environment", "relay"]));
     SettingsError::UnknownName { name: key.to_owned(), place: path.display().to_string(), near }
 }
 
@@ -130,6 +143,28 @@ fn environments(value: toml::Value, path: &Path) -> Result<BTreeMap<Environment,
             value.try_into().map_err(|error: toml::de::Error| failed(error.message().to_owned()))?;
         setting.sdk_key_file = setting.sdk_key_file.map(|file| folder.join(file));
         Ok((environment, setting))
+    };
+    table.into_iter().map(read).collect()
+}
+
+fn relay_commands(value: toml::Value, path: &Path) -> Result<BTreeMap<String, RelayCommand>, SettingsError> {
+    let failed = |label: &str, problem: String| SettingsError::NotUnderstood {
+        place: format!("[relay.{label:?}] in {}", path.display()),
+        problem,
+    };
+    let toml::Value::Table(table) = value else {
+        return Err(failed("label", "is a section per relay, by its label in RELAY_URLS".to_owned()));
+    };
+    let read = |(label, value): (String, toml::Value)| {
+        let command: RelayCommand =
+            value.try_into().map_err(|error: toml::de::Error| failed(&label, error.message().to_owned()))?;
+        if command.restart.first().is_none_or(String::is_empty) {
+            return Err(failed(
+                &label,
+                "names no program: restart = [\"systemctl\", \"restart\", \"ld-relay\"]".to_owned(),
+            ));
+        }
+        Ok((label, command))
     };
     table.into_iter().map(read).collect()
 }

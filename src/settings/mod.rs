@@ -195,6 +195,8 @@ pub struct Settings {
     /// The only prefix that is there, in every store: set by rehearsals on somebody's own Redis, and by nothing that an
     /// operator can set.
     pub confined_to: Option<String>,
+    /// What restarts each relay, by its label: a program and its arguments. From the home's file alone.
+    pub restarts: BTreeMap<String, Vec<String>>,
     /// What is known about each environment.
     pub environments: BTreeMap<Environment, EnvironmentSetting>,
     /// Who makes changes, and where.
@@ -227,7 +229,7 @@ impl Settings {
     pub fn resolve(arguments: &GlobalArguments, process: &Process) -> Result<Self, SettingsError> {
         let home = home::find(process)?;
         let mut layers = vec![arguments_layer(arguments, process), environment_layer(process)?];
-        let mut environments = BTreeMap::new();
+        let (mut environments, mut restarts) = (BTreeMap::new(), BTreeMap::new());
         let warnings = unknown_names(&layers[1].values)
             .into_iter()
             .map(|(name, near)| format!("{name} in the environment is no setting of rc{near}"))
@@ -243,6 +245,7 @@ impl Settings {
             if let Some(path) = &home.file {
                 let file = file::read(path)?;
                 environments = file.environments;
+                restarts = file.relay_commands.into_iter().map(|(label, command)| (label, command.restart)).collect();
                 layers.push(Layer {
                     source: Source::File(path.clone()),
                     folder: home.folder.clone(),
@@ -265,6 +268,7 @@ impl Settings {
             environment: key(&layers, &table::RC_ENVIRONMENT)?,
             prefix: prefix(&layers)?,
             confined_to: None,
+            restarts,
             environments,
             actor: actor(&layers, process)?,
             reason: words(&layers, &table::RC_REASON)?,

@@ -23,6 +23,7 @@ use relay_commander::relay::client::RelayClient;
 use relay_commander::relay::configuration::RelayConfiguration;
 use relay_commander::relay::judgement::OnReturn;
 use relay_commander::relay::judgement::RestartDanger;
+use relay_commander::relay::judgement::StoreState;
 use relay_commander::relay::judgement::cut_off;
 use relay_commander::relay::judgement::mode;
 use relay_commander::relay::judgement::on_return;
@@ -244,7 +245,7 @@ async fn an_outage_at_a_real_relay() {
     assert_eq!(cut_off(seen), None);
     assert!(seen.may_have(&key));
     assert_eq!(configuration.behind(&seen.key).unwrap().0, environment);
-    assert_eq!(restart_is_safe(&status, None, |_| true), Err(RestartDanger::Connected));
+    assert_eq!(restart_is_safe(&status, None, false, |_| StoreState::Complete), Err(RestartDanger::Connected));
     let kind = mode(&status, Some(&configuration));
     assert_eq!((kind, mode(&status, None)), (kind, kind), "the status alone tells the same");
     let target = Target { store: "r".to_owned(), prefix: prefix.clone() };
@@ -259,7 +260,7 @@ async fn an_outage_at_a_real_relay() {
     // LaunchDarkly goes away, and the store is edited.
     launchdarkly.go_away().await;
     let status = status_when(&client, &relay, "cut off", |status| cut_off(&status.environments[0]).is_some()).await;
-    assert_eq!(restart_is_safe(&status, Some(&configuration), |_| true), Ok(()));
+    assert_eq!(restart_is_safe(&status, Some(&configuration), false, |_| StoreState::Complete), Ok(()));
     let seen = &status.environments[0];
     assert_eq!(on_return(seen, status.major_version(), kind, false), OnReturn::Lost);
     let since = tokio::time::Instant::now();

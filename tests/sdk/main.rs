@@ -18,6 +18,7 @@ mod parts;
 mod reach;
 mod records;
 mod relay;
+mod relay_restart;
 mod rest;
 mod rewritten;
 mod stage;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         streaming::trials(),
         data_path::trials(),
         relay::trials(),
+        relay_restart::trials(),
         guard::trials(),
     ]
     .into_iter()

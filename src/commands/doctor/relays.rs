@@ -21,6 +21,7 @@ use crate::relay::configuration::RelayConfiguration;
 use crate::relay::judgement;
 use crate::relay::judgement::Mode;
 use crate::relay::judgement::RestartDanger;
+use crate::relay::judgement::StoreState;
 use crate::relay::status::EnvironmentStatus;
 use crate::relay::status::RelayStatus;
 use crate::store::Grade;
@@ -206,26 +207,19 @@ fn restart(
     (filled, damaged, links): (&BTreeMap<String, bool>, &Damaged, &Links),
     findings: &mut Findings,
 ) {
-    let is_filled = |environment: &EnvironmentStatus| {
-        let prefix = environment.store.prefix.as_ref();
-        prefix.and_then(|prefix| filled.get(prefix)).copied().unwrap_or(false)
-    };
-    let is_damaged = |environment: &EnvironmentStatus| {
-        environment.store.prefix.as_ref().is_some_and(|prefix| damaged.contains(prefix))
+    let store = |environment: &EnvironmentStatus| match environment.store.prefix.as_ref() {
+        Some(prefix) if damaged.contains(prefix) => StoreState::Damaged,
+        Some(prefix) if filled.get(prefix).copied().unwrap_or(false) => StoreState::Complete,
+        _ => StoreState::NotComplete,
     };
     let is_on_guard = |environment: &EnvironmentStatus| links.of(label, &environment.key).is_on();
     let all_on_guard = !status.environments.is_empty() && status.environments.iter().all(is_on_guard);
-    match judgement::restart_is_safe(status, configuration, is_filled) {
-        Err(RestartDanger::Connected) if all_on_guard => {
-            let told = "safe: its guard gives it LaunchDarkly's last state, with the overrides";
-            findings.good(Part::Relays, label, "restart", told);
-        }
-        Ok(()) if status.environments.iter().any(is_damaged) => {
-            let told = "NOT SAFE now: its store has damaged records, for which it would answer 500 to everybody";
-            findings.note(Part::Relays, label, "restart", told, None);
-        }
+    match judgement::restart_is_safe(status, configuration, all_on_guard, store) {
         Ok(()) => {
-            let told = "safe now: it would come back serving its store";
+            let told = match all_on_guard {
+                true => "safe: its guard gives it LaunchDarkly's last state, with the overrides",
+                false => "safe now: it would come back serving its store",
+            };
             findings.good(Part::Relays, label, "restart", told);
         }
         // The usual state, and nothing to mend.

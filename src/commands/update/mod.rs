@@ -7,6 +7,7 @@ mod ground;
 mod outcome;
 mod refusal;
 mod report;
+mod restarting;
 mod undertaking;
 pub mod wanted;
 mod words;
@@ -63,6 +64,7 @@ use outcome::EditResult;
 use outcome::Outcome;
 use outcome::TargetResult;
 use report::Report;
+use restarting::Restarting;
 use undertaking::Ground;
 use undertaking::Part;
 use undertaking::Undertaking;
@@ -131,6 +133,10 @@ pub struct Arguments {
     /// Write also where what would be served differs by host
     #[arg(long)]
     pub despite_differences: bool,
+
+    /// Where connected SDKs do not get it, restart the relays before these stores, as rc relay restart does
+    #[arg(long, conflicts_with = "dry_run")]
+    pub restart: bool,
 }
 
 /// Runs it.
@@ -139,8 +145,7 @@ pub struct Arguments {
 /// What was asked cannot be meant, nothing can be written, or it could not be recorded: no store was touched. What is
 /// partly done is no error; the exit code and the report tell it.
 pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
-    let started = Instant::now();
-    let now = Timestamp::now();
+    let (started, now) = (Instant::now(), Timestamp::now());
     let playback = overview::playback(context)?;
     let resumed = arguments.resume.as_ref().map(|digits| to_resume(&playback, digits.as_deref())).transpose()?;
     let motive = motive(&arguments, context, now, resumed.as_ref())?;
@@ -159,6 +164,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let flags_of = |environment: &Environment| flags.get(environment).cloned().unwrap_or_default();
     let before = lookout::relays_before(context, &surroundings, &chosen)?;
     let at = |target: &Target| chosen.iter().find(|(_, all)| all.iter().any(|chosen| chosen.target == *target));
+    let restarting = Restarting::prepare(&arguments, context, &before)?;
     let lookouts = lookout::open(surroundings.fleet.client.as_ref(), &before, &guards, |target| {
         at(target).map(|(environment, _)| flags_of(environment)).unwrap_or_default()
     });
@@ -214,7 +220,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     results.iter_mut().for_each(EditResult::carried_out);
     look_on(&surroundings, &grounds, &lookouts, &answered, &mut results).await;
     note_sightings(&mut carried, &undertakings, &results);
-    Ok(report.written(&results, &carried))
+    let code = report.written(&results, &carried);
+    drop(lookouts);
+    Ok(restarting.after(code, context).await)
 }
 
 /// The flags that are asked for, or that the resumed change has, in each environment.

@@ -1,0 +1,137 @@
+//! What each relay stands on: the stores behind its environments, whether it hangs on a guard, and what it is to show when it
+//! is back. From one look at everything; it asks no relay.
+
+use std::collections::BTreeMap;
+
+use crate::change::seen::Copy;
+use crate::commands::Context;
+use crate::commands::guards::Guards;
+use crate::commands::guards::Link;
+use crate::commands::overview::EnvironmentView;
+use crate::commands::place::Surroundings;
+use crate::commands::survey;
+use crate::commands::survey::Extent;
+use crate::commands::targets::Chosen;
+use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
+use crate::relay::judgement;
+use crate::relay::judgement::RestartDanger;
+use crate::relay::judgement::StoreState;
+use crate::relay::sdk_key::SdkKey;
+use crate::relay::status::EnvironmentStatus;
+
+/// One environment of a relay.
+#[derive(Debug, Clone)]
+pub(super) struct Footing {
+    /// The environment, for people.
+    pub environment: String,
+    /// The store behind it.
+    pub store: StoreState,
+    /// Whether it hangs on a guard.
+    pub link: Link,
+    /// By what it can be looked at.
+    pub key: Option<SdkKey>,
+    /// The payload filter whose copy this is.
+    pub filter: Option<String>,
+    /// The overridden flags, each with the record that stands in the store.
+    pub edits: Vec<(FlagKey, Record)>,
+}
+
+/// All of them, by the relay's label and its own name of the environment.
+#[derive(Debug, Default)]
+pub(super) struct Footings(BTreeMap<(String, String), Footing>);
+
+impl Footings {
+    /// Reads all stores.
+    pub(super) async fn look(
+        context: &Context<'_>,
+        surroundings: &Surroundings,
+        views: &[EnvironmentView<'_>],
+    ) -> Self {
+        let targets =
+            views.iter().flat_map(|view| view.targets.iter().flatten()).map(|view| view.chosen.target.clone());
+        let guards = Guards::look(&surroundings.stores, targets).await;
+        let mut footings = Self::default();
+        for view in views {
+            let Ok(targets) = &view.targets else { continue };
+            let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
+            let key = surroundings.given_key(context, &view.environment).ok().flatten();
+            let before = surroundings.relays_before(&view.environment, &chosen, key.as_ref());
+            let all = survey::look(&surroundings.stores, &chosen, Extent::All).await;
+            let counts: Vec<u64> = all.iter().map(flag_count).collect();
+            for ((target, before), count) in all.iter().zip(before).zip(&counts) {
+                // Payload filters' copies have fewer flags by their nature.
+                let alike = all.iter().zip(&counts).filter(|(other, _)| {
+                    other.chosen.is_filter_copy == target.chosen.is_filter_copy && !target.chosen.is_filter_copy
+                });
+                let most = alike.map(|(_, count)| *count).max().unwrap_or(*count);
+                for (link, one) in guards.links(&target.chosen.target, &before).into_iter().zip(&before) {
+                    let Some(environment) = one.environment else { continue };
+                    let footing = Footing {
+                        environment: view.environment.to_string(),
+                        store: store_state(target, *count, most),
+                        link,
+                        key: one.key.clone(),
+                        filter: one.filter.clone(),
+                        edits: edits(view, &target.chosen),
+                    };
+                    let place = (one.relay.address.label().to_owned(), environment.key.clone());
+                    footings.0.insert(place, footing);
+                }
+            }
+        }
+        footings
+    }
+
+    /// The environments of one relay.
+    pub(super) fn of<'f>(&'f self, relay: &'f str) -> impl Iterator<Item = &'f Footing> {
+        self.0.iter().filter(move |((label, _), _)| label == relay).map(|(_, footing)| footing)
+    }
+
+    /// Whether a relay can be restarted now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn is_safe(
+        &self,
+        relay: &str,
+        status: &crate::relay::status::RelayStatus,
+        configuration: Option<&crate::relay::configuration::RelayConfiguration>,
+    ) -> Result<(), RestartDanger> {
+        let of = |environment: &EnvironmentStatus| self.0.get(&(relay.to_owned(), environment.key.clone()));
+        let on_guard = |environment: &EnvironmentStatus| of(environment).is_some_and(|footing| footing.link.is_on());
+        let all_on_guard = !status.environments.is_empty() && status.environments.iter().all(on_guard);
+        let store = |environment: &EnvironmentStatus| of(environment).map_or(StoreState::NotComplete, |one| one.store);
+        judgement::restart_is_safe(status, configuration, all_on_guard, store)
+    }
+}
+
+fn flag_count(view: &survey::TargetView) -> u64 {
+    view.reading
+        .as_ref()
+        .map_or(0, |reading| reading.flags.values().filter(|flag| flag.record.is_some()).count() as u64)
+}
+
+fn store_state(view: &survey::TargetView, has: u64, most: u64) -> StoreState {
+    let Ok(reading) = &view.reading else { return StoreState::NotComplete };
+    let is_damaged = |bytes: Option<&[u8]>| matches!(Copy::of(bytes), Copy::Damaged { .. });
+    if !reading.initialised || has == 0 {
+        StoreState::NotComplete
+    } else if has < most {
+        StoreState::Smaller { has, elsewhere: most }
+    } else if reading.flags.values().any(|flag| is_damaged(flag.record.as_deref())) {
+        StoreState::Damaged
+    } else {
+        StoreState::Complete
+    }
+}
+
+/// The overridden flags of a target, as they stand there.
+fn edits(view: &EnvironmentView<'_>, chosen: &Chosen) -> Vec<(FlagKey, Record)> {
+    let overridden = view.situations.iter().filter(|situation| situation.standing.in_force().is_some());
+    let here = overridden.filter_map(|situation| {
+        let (_, seen) = situation.seen.iter().find(|(known, _)| known.target == chosen.target)?;
+        Some((situation.flag.clone(), seen.copy.readable()?.clone()))
+    });
+    here.collect()
+}
