@@ -28,6 +28,7 @@ fn file(change: ChangeId, events: Vec<Happened>) -> LoadedFile {
         target: sample::target("a"),
         before: Some(sample::flag(42, true, 1, 0)),
         after: Some(sample::flag(43, false, 1, 0)),
+        theirs: None,
     };
     LoadedFile {
         path: PathBuf::from("x.jsonl"),
