@@ -98,7 +98,7 @@ pub struct Play {
 /// A command that is running.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running {
-    number: u64,
+    pub(super) number: u64,
     /// Whether `--on-conflict override` was typed.
     decided: bool,
     /// The ended marks that it could read when it began.
