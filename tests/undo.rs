@@ -173,6 +173,31 @@ fn where_nothing_tells_whose_record_stands_there_it_is_not_called_done() {
     stage.has(0, "checkout", 44, true);
 }
 
+/// Found by random outages: an edit was made on a colleague's override, and both were evicted. His record was put back, and
+/// called LaunchDarkly's.
+#[test]
+fn what_stood_under_a_colleagues_override_is_put_back() {
+    let stage = Stage::with_stores(1);
+    let others = tempfile::tempdir().unwrap();
+    std::fs::copy(stage.home.path().join(".env"), others.path().join(".env")).unwrap();
+    let colleague = |line: &str| crate::support::rc::Rc::new().home(others.path()).line(line).run();
+    colleague("update -p shop -e production -f checkout -s off").code(0);
+    stage.run("update -p shop -e production -f checkout -s on").code(0);
+    stage.run(OFF).code(0);
+    stage.has(0, "checkout", 45, false);
+    stage.servers[0].run(&["HDEL", OVERRIDES, "checkout"]);
+    stage.run("undo checkout").code(0).out("DONE: checkout is as LaunchDarkly last sent it");
+    stage.has(0, "checkout", 42, true);
+    // The colleague's own record is nobody's, where it stands without its override.
+    colleague("undo checkout").code(0);
+    colleague("update -p shop -e production -f checkout -s off").code(0);
+    let his = stage.servers[0].run(&["HGET", "ld:shop:production:features", "checkout"]);
+    stage.run("update -p shop -e production -f checkout -s on").code(0);
+    stage.servers[0].run(&["HDEL", OVERRIDES, "checkout"]);
+    stage.servers[0].run(&["HSET", "ld:shop:production:features", "checkout", his.trim_end()]);
+    stage.run("undo checkout").code(5).out("NOT SURE");
+}
+
 /// Found by random outages: a store had lost an override and missed its undoing, and a colleague's next edit was made there
 /// on what it had left behind. Taking that back left the flag off in this store alone, and was called done.
 #[test]

@@ -68,6 +68,9 @@ pub struct TargetIntent {
     pub before: Option<Record>,
     /// The record that takes its place; `None` leaves it alone.
     pub after: Option<Record>,
+    /// LaunchDarkly's newest record, as far as it was known there, where `before` is another one: an override stood there
+    /// already. Whoever takes the edit back when the stores have forgotten that override puts this one back.
+    pub theirs: Option<Record>,
 }
 
 impl Intent {
@@ -127,6 +130,9 @@ struct TargetLine<'i> {
     target: Cow<'i, Target>,
     before: Option<String>,
     after: Option<String>,
+    /// Readers before it pass it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    theirs: Option<String>,
 }
 
 /// A later line as it is on disk.
@@ -174,6 +180,7 @@ pub(super) fn encode_intent(intent: &Intent) -> Result<String, serde_json::Error
                 target: Cow::Borrowed(&target.target),
                 before: names.name(target.before.as_ref()),
                 after: names.name(target.after.as_ref()),
+                theirs: names.name(target.theirs.as_ref()),
             });
         }
         edits.push(EditLine { request: Cow::Borrowed(&edit.request), targets });
@@ -207,8 +214,8 @@ pub(super) fn decode_intent(payload: &str) -> Result<Intent, String> {
     for edit in line.edits {
         let mut targets = Vec::with_capacity(edit.targets.len());
         for target in edit.targets {
-            let (before, after) = (record(target.before)?, record(target.after)?);
-            targets.push(TargetIntent { target: target.target.into_owned(), before, after });
+            let (before, after, theirs) = (record(target.before)?, record(target.after)?, record(target.theirs)?);
+            targets.push(TargetIntent { target: target.target.into_owned(), before, after, theirs });
         }
         edits.push(EditIntent { request: edit.request.into_owned(), targets });
     }
@@ -242,6 +249,7 @@ pub(super) fn reads_back(payload: &str, intent: &Intent) -> Result<bool, String>
         *line.target == target.target
             && same_record(&line.before, &target.before)
             && same_record(&line.after, &target.after)
+            && same_record(&line.theirs, &target.theirs)
     };
     let same_edit = |(line, edit): (&EditLine<'_>, &EditIntent)| {
         line.request == edit.request
@@ -323,6 +331,7 @@ mod tests {
         let actor = Actor { user: "anna".to_owned(), host: "bastion".to_owned() };
         let motive = Motive { actor, at: Timestamp::UNIX_EPOCH, reason: None, incident: None, expires: None };
         let (before, after) = (record(r#"{"on":true,"version":7}"#), record(r#"{"on":false,"version":8}"#));
+        let theirs = record(r#"{"on":true,"version":6}"#);
         Intent {
             format: PLAYBACK_FORMAT,
             change: Change { id: ChangeId::new(), kind: ChangeKind::Update, motive, edits: vec![edit] },
@@ -330,7 +339,7 @@ mod tests {
             outage: Vec::new(),
             edits: vec![EditIntent {
                 request: "PATCH".to_owned(),
-                targets: vec![TargetIntent { target, before, after }],
+                targets: vec![TargetIntent { target, before, after, theirs }],
             }],
         }
     }
@@ -347,6 +356,7 @@ mod tests {
             ("anna", "otto"),
             ("checkout", "check"),
             (":\"r2\"", ":\"r1\""),
+            (":\"r3\"", ":\"r1\""),
         ] {
             let other = payload.replacen(from, to, 1);
             assert_ne!(other, payload, "{from}");

@@ -54,6 +54,7 @@ pub(super) fn intent(digits: &str, flags: &[&str]) -> Intent {
                 target: target(store),
                 before: Some(record(flag, true, 42)),
                 after: Some(record(flag, false, 43)),
+                theirs: None,
             })
             .into(),
     };

@@ -173,6 +173,11 @@ pub enum StrayOutcome {
     },
     /// It was never written.
     Nowhere,
+    /// It stands nowhere, whether it was written was not noted, and a later edit was made here since.
+    Superseded {
+        /// That one's change.
+        by: ChangeId,
+    },
     /// It was given up.
     GivenUp,
     /// An undo that could not be finished: somebody else has done it.
@@ -191,6 +196,8 @@ pub enum StrayOutcome {
 pub enum Way {
     /// Decide that it is over.
     GiveUp,
+    /// Write it after all, or decide that it is over.
+    Resume,
     /// Put LaunchDarkly's record back where ours stands.
     Undo,
     /// Wait for what did not answer.

@@ -103,8 +103,13 @@ pub enum Astray {
         /// LaunchDarkly's version.
         version: u64,
     },
-    /// It was never written anywhere.
+    /// Every store refused it: it was never written anywhere.
     Nowhere,
+    /// It stands nowhere, and whether it was written was not noted: the program was stopped, or no answer came. It may have
+    /// been in force, and a failover may have lost it.
+    Unnoted,
+    /// The same, and this later edit of the same playback was written since: whoever typed that has gone on.
+    Superseded(ChangeId),
     /// These targets may hold its override, and did not answer.
     Hidden(Vec<Target>),
     /// There is an override in these targets, and it cannot be read: it may be this one.
@@ -207,7 +212,10 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
         owed.owed.push(Matter { seen, ..all });
     }
     for filed in others {
-        let why = astray(&filed, situation, silent, folds);
+        let why = match astray(&filed, situation, silent, folds) {
+            Astray::Unnoted => later(&filed, situation, folds).map_or(Astray::Unnoted, Astray::Superseded),
+            why => why,
+        };
         let stands = match &why {
             Astray::Stands(targets) => records(situation, targets),
             _ => Vec::new(),
@@ -341,13 +349,26 @@ fn astray(filed: &FiledEdit<'_>, situation: &Situation<'_>, silent: &[Target], f
     if !stands.is_empty() && situation.standing.in_force().is_none() {
         return Astray::Stands(stands);
     }
-    let wrote =
-        |outcome: &Outcome| matches!(outcome, Outcome::Written { .. } | Outcome::Settled { .. } | Outcome::Undone);
     let begun = matches!(state.standing, EditStanding::Owed | EditStanding::Nowhere);
-    if begun && !state.targets.is_empty() && !state.targets.values().any(wrote) {
-        return Astray::Nowhere;
+    if !begun || state.targets.is_empty() || state.targets.values().any(wrote) {
+        return Astray::Unexplained;
     }
-    Astray::Unexplained
+    if state.targets.values().any(Outcome::may_be_in_force) { Astray::Unnoted } else { Astray::Nowhere }
+}
+
+fn wrote(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Written { .. } | Outcome::Settled { .. } | Outcome::Undone)
+}
+
+/// The newest edit after this one, in the same playback, of which it is known that it was written.
+fn later(filed: &FiledEdit<'_>, situation: &Situation<'_>, folds: &Folds) -> Option<ChangeId> {
+    let is_written = |other: &&FiledEdit<'_>| {
+        situation.standing.in_force().is_some_and(|override_| override_.changes.contains(&other.file.change()))
+            || folded(other, folds).is_some_and(|state| state.targets.values().any(wrote))
+    };
+    let updates = situation.filed.iter().filter(|other| other.file.intent.change.kind != ChangeKind::Undo);
+    let later = updates.filter(|other| other.file.change() > filed.file.change()).filter(is_written);
+    later.map(|other| other.file.change()).max()
 }
 
 #[cfg(test)]

@@ -172,6 +172,11 @@ fn way_out(stray: &StrayDone) -> String {
         Way::GiveUp => {
             format!("if it is over: {}", words::command_for(&stray.subject, "--on-conflict launchdarkly"))
         }
+        Way::Resume => format!(
+            "to write it: rc update --resume {}   if it is over: {}",
+            stray.change.short(),
+            words::command_for(&stray.subject, "--on-conflict launchdarkly")
+        ),
         Way::Undo => format!("to put LaunchDarkly's record back: rc undo {flag} {place}"),
         Way::Again => "rc replay again".to_owned(),
         Way::Look => format!("rc show {flag} {place}"),
@@ -306,6 +311,9 @@ fn stray_told(stray: &StrayDone) -> String {
         }
         StrayOutcome::Nowhere => {
             format!("stands in no store, so nothing is owed. To write it: rc update --resume {}", stray.change.short())
+        }
+        StrayOutcome::Superseded { by } => {
+            format!("over: stands in no store, and change {} was made here after it", by.short())
         }
         StrayOutcome::GivenUp => "given up".to_owned(),
         StrayOutcome::Undone(targets) => {
@@ -447,6 +455,7 @@ fn change_json(stray: &StrayDone) -> ChangeJson {
         StrayOutcome::InAuditLog(entry) => ("in-audit-log", Some(entry.clone())),
         StrayOutcome::Theirs { .. } => ("already-so", None),
         StrayOutcome::Nowhere => ("nowhere", None),
+        StrayOutcome::Superseded { by } => ("superseded", Some(by.to_string())),
         StrayOutcome::GivenUp => ("given-up", None),
         StrayOutcome::Undone(_) => ("undone", None),
         StrayOutcome::Undecided { why, .. } => ("undecided", Some(why.clone())),

@@ -41,10 +41,13 @@ pub fn need_launchdarkly(strays: &[Stray]) -> bool {
 /// Whether stores and playback tell what became of it.
 fn is_settled(why: &Astray) -> bool {
     match why {
-        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere => true,
-        Astray::Hidden(_) | Astray::Unreadable(_) | Astray::Stands(_) | Astray::Unexplained | Astray::PutAside(_) => {
-            false
-        }
+        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere | Astray::Superseded(_) => true,
+        Astray::Hidden(_)
+        | Astray::Unreadable(_)
+        | Astray::Stands(_)
+        | Astray::Unexplained
+        | Astray::Unnoted
+        | Astray::PutAside(_) => false,
     }
 }
 
@@ -66,6 +69,7 @@ pub async fn find_out(
             Astray::Ended(mark) => StrayOutcome::Ended(mark.clone()),
             Astray::Replayed { version } => StrayOutcome::Replayed { version: *version },
             Astray::Nowhere => StrayOutcome::Nowhere,
+            Astray::Superseded(by) => StrayOutcome::Superseded { by: *by },
             _ => {
                 if let (Some(asked), false) = (client, logs.contains_key(&stray.subject)) {
                     let after = oldest.get(&stray.subject).copied().unwrap_or_default();
@@ -137,6 +141,13 @@ fn undecided(stray: &Stray, log: Option<&Result<AuditLog, Failure>>) -> StrayOut
             ),
             Way::GiveUp,
         ),
+        Astray::Unnoted => (
+            format!(
+                "whether it was ever written was not noted; it stands in no store, there is no mark of how it ended, and \
+                 {of_the_log}; not sent"
+            ),
+            Way::Resume,
+        ),
         _ => (
             format!(
                 "its override is gone from the stores, there is no mark of how it ended, and {of_the_log}; not sent"
@@ -149,7 +160,7 @@ fn undecided(stray: &Stray, log: Option<&Result<AuditLog, Failure>>) -> StrayOut
 
 async fn ask(done: &mut [StrayDone], arguments: &Arguments, context: &Context<'_>) {
     for stray in done {
-        let StrayOutcome::Undecided { why, way: Way::GiveUp } = &stray.outcome else { continue };
+        let StrayOutcome::Undecided { why, way: Way::GiveUp | Way::Resume } = &stray.outcome else { continue };
         let given_up = match arguments.on_conflict {
             OnConflict::Launchdarkly => true,
             OnConflict::Ask if !arguments.dry_run && context.prompter.can_ask() => {
@@ -208,6 +219,12 @@ fn event(stray: &StrayDone) -> Option<Happened> {
         }),
         StrayOutcome::InAuditLog(_) => Some(Happened::Settled { target: None, version: None }),
         StrayOutcome::Theirs { version } => Some(Happened::Settled { target: None, version: Some(*version) }),
+        StrayOutcome::Superseded { by } => Some(Happened::Abandoned {
+            why: format!(
+                "whether it was written was not noted, it stands in no store, and change {} came after it",
+                by.short()
+            ),
+        }),
         StrayOutcome::GivenUp => {
             Some(Happened::Abandoned { why: "its override was gone, and nobody knew more".to_owned() })
         }

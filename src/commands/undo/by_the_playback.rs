@@ -71,12 +71,16 @@ pub(super) fn put_back(by: &By, situation: &Situation<'_>, target: &Target, seen
     };
     // An undo's own file tells the way back: walked once more, it would lead to what was undone.
     let edits = situation.filed.iter().filter(|filed| filed.file.intent.change.kind != ChangeKind::Undo);
-    let written: Vec<(Record, Record)> = edits.flat_map(|filed| written_there(filed, target)).collect();
+    let written: Vec<Written> = edits.flat_map(|filed| written_there(filed, target)).collect();
     let mut original = record.clone();
     // One step back for each edit; our edits never form a circle, and the number of steps says so.
     for _ in 0..written.len() {
-        match written.iter().find(|(_, after)| after.same_value(&original)) {
-            Some((before, _)) => original = before.clone(),
+        match written.iter().find(|written| written.after.same_value(&original)) {
+            Some(Written { theirs: Some(theirs), .. }) => {
+                original = theirs.clone();
+                break;
+            }
+            Some(Written { before, .. }) => original = before.clone(),
             None => break,
         }
     }
@@ -103,17 +107,36 @@ pub fn is_nobodys(situation: &Situation<'_>, target: &Target) -> bool {
     let mut known = situation.filed.iter().flat_map(|filed| written_there(filed, target)).peekable();
     situation.standing == Standing::None
         && known.peek().is_some()
-        && !known.any(|(before, after)| before.same_value(record) || after.same_value(record))
+        && !known.any(|written| written.was_theirs().same_value(record) || written.after.same_value(record))
 }
 
-/// What a change's file says was written to a target: before and after, also where it was read again.
-fn written_there(filed: &FiledEdit<'_>, target: &Target) -> Vec<(Record, Record)> {
+/// What a change's file says was written to a target.
+struct Written {
+    before: Record,
+    after: Record,
+    /// LaunchDarkly's record, where `before` is that of an override which stood there already.
+    theirs: Option<Record>,
+}
+
+impl Written {
+    /// LaunchDarkly's record before the edit, as far as the file tells.
+    fn was_theirs(&self) -> &Record {
+        self.theirs.as_ref().unwrap_or(&self.before)
+    }
+}
+
+/// Everything that was written to a target, also where it was read again.
+fn written_there(filed: &FiledEdit<'_>, target: &Target) -> Vec<Written> {
+    let written = |before: &Option<Record>, after: &Option<Record>, theirs: &Option<Record>| {
+        Some(Written { before: before.clone()?, after: after.clone()?, theirs: theirs.clone() })
+    };
     let intended = filed.file.intent.edits.get(filed.edit).into_iter().flat_map(|edit| &edit.targets);
-    let intended = intended.filter(|told| told.target == *target).map(|told| (&told.before, &told.after));
-    let again =
-        filed.file.events.iter().filter(|event| event.edit == filed.edit).filter_map(|event| match &event.what {
-            Happened::ReRead { target: there, before, after } if there == target => Some((before, after)),
-            _ => None,
-        });
-    intended.chain(again).filter_map(|(before, after)| Some((before.clone()?, after.clone()?))).collect()
+    let intended = intended.filter(|told| told.target == *target);
+    let intended = intended.filter_map(|told| written(&told.before, &told.after, &told.theirs));
+    let again = filed.file.events.iter().filter(|event| event.edit == filed.edit);
+    let again = again.filter_map(|event| match &event.what {
+        Happened::ReRead { target: there, before, after } if there == target => written(before, after, &None),
+        _ => None,
+    });
+    intended.chain(again).collect()
 }

@@ -136,6 +136,7 @@ fn intent(change: &Change, wanted: &[Wanted<'_>]) -> Intent {
                     target: target.clone(),
                     before: write.before.clone(),
                     after: write.after.clone(),
+                    theirs: None,
                 }),
                 _ => None,
             })

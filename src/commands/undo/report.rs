@@ -261,8 +261,7 @@ impl Report<'_> {
                 "NOT SURE: nothing of it is in force, but whose record stands in {} is not known.",
                 list_some(&doubtful, 8)
             );
-            let more = "  LaunchDarkly's newer one, or an edit whose override was lost as well: rc show FLAG, then rc verify when LaunchDarkly answers";
-            return vec![paint(NOTICE, &told), more.to_owned(), format!("Recorded: {path}")];
+            return look_closer(&told, "LaunchDarkly's newer one, or an edit whose override was lost as well", &path);
         }
         let left = left_as_it_was(wanted, done);
         if missing.is_empty() && !left.is_empty() {
@@ -270,8 +269,7 @@ impl Report<'_> {
                 "UNDONE, AND STORES DIFFER: nothing of it is in force, but {} had it so before the override, by the record there.",
                 list_some(&left, 8)
             );
-            let more = "  LaunchDarkly's own there, or an edit whose override was lost: rc show FLAG, then rc verify when LaunchDarkly answers";
-            return vec![paint(NOTICE, &told), more.to_owned(), format!("Recorded: {path}")];
+            return look_closer(&told, "LaunchDarkly's own there, or an edit whose override was lost", &path);
         }
         if missing.is_empty() {
             let nothing = if wanted.len() == 1 { "nothing is owed for it" } else { "nothing is owed for them" };
@@ -333,6 +331,12 @@ impl Report<'_> {
             relays: target.sightings.iter().map(SightingJson::from).collect(),
         }
     }
+}
+
+/// The verdict where nothing of it is in force and a record wants a look: `whose` it may be.
+fn look_closer(told: &str, whose: &str, path: &str) -> Vec<String> {
+    let next = format!("  {whose}: rc show FLAG, then rc verify when LaunchDarkly answers");
+    vec![paint(NOTICE, told), next, format!("Recorded: {path}")]
 }
 
 /// One flag of a dry run: what every target would get, and why some would not.

@@ -12,6 +12,7 @@ use crate::change::event::EditIndex;
 use crate::change::event::Event;
 use crate::change::event::Happened;
 use crate::change::id::ChangeId;
+use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::change::state;
@@ -35,6 +36,7 @@ use crate::commands::writing;
 use crate::error::Failure;
 use crate::flag::configuration::Configuration;
 use crate::flag::key::FlagKey;
+use crate::flag::record::Record;
 use crate::launchdarkly::comment;
 use crate::launchdarkly::patch;
 use crate::playback::ChangeFile;
@@ -372,9 +374,10 @@ fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
             target: planned.write.target.clone(),
             before: planned.write.before.clone(),
             after: planned.write.after.clone(),
+            theirs: theirs(&planned.write),
         });
         let left_out = left_out(means, part).into_iter();
-        let left_out = left_out.map(|(target, _)| TargetIntent { target, before: None, after: None });
+        let left_out = left_out.map(|(target, _)| TargetIntent { target, before: None, after: None, theirs: None });
         let targets = written.chain(left_out).collect();
         let request =
             means.grounds.get(part.ground).map(|ground| request(undertaking, ground, part)).unwrap_or_default();
@@ -387,6 +390,12 @@ fn intent(undertaking: &Undertaking, means: Means<'_>) -> Intent {
         outage: means.outage.to_vec(),
         edits: edits.collect(),
     }
+}
+
+/// LaunchDarkly's newest record as the override knows it, where another one stands in its place.
+fn theirs(write: &Write) -> Option<Record> {
+    let OverrideWrite::Put(own) = &write.override_after else { return None };
+    Some(own.upstream.clone()).filter(|theirs| write.before.as_ref() != Some(theirs))
 }
 
 /// The request that a replay would send by what is known now.

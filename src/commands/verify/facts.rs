@@ -253,7 +253,8 @@ fn left_over(owed: &Owed, subject: &Subject, wanted: impl Fn(&EndedMark) -> bool
 fn stray_in_words(why: &Astray) -> Option<String> {
     let stores = |targets: &[Target]| list(&targets.iter().map(|target| target.store.clone()).collect::<Vec<_>>());
     Some(match why {
-        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere => return None,
+        Astray::Ended(_) | Astray::Replayed { .. } | Astray::Nowhere | Astray::Superseded(_) => return None,
+        Astray::Unnoted => "whether it was written was not noted, and it stands in no store".to_owned(),
         Astray::Hidden(targets) => format!("its override may be in {}, which did not answer", stores(targets)),
         Astray::Unreadable(targets) => format!("the override in {} cannot be read", stores(targets)),
         Astray::Stands(targets) => format!("its override is gone, what it wrote stands in {}", stores(targets)),

@@ -98,7 +98,7 @@ pub struct Play {
 /// A command that is running.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running {
-    number: u64,
+    pub(super) number: u64,
     /// Whether `--on-conflict override` was typed.
     decided: bool,
     /// The ended marks that it could read when it began.
@@ -340,6 +340,8 @@ impl Play {
                 if let Some(found) = stood.and_then(|text| serde_json::from_str(text).ok()) {
                     self.editions.meet(&edition, &found);
                 }
+                let before = known.overrides.get(&edition.flag).and_then(|text| Edition::parse(text).ok());
+                self.editions.came(&edition, before.as_ref());
                 self.editions.learn(&edition);
             }
         }

@@ -11,6 +11,7 @@ use super::steps::Interjection;
 use super::steps::Pace;
 use super::steps::STORES;
 use super::steps::Typed;
+use super::world::wire::Moment;
 use super::world::wire::Stop;
 use super::world::wire::To;
 use super::world::wire::UNANSWERED;
@@ -51,7 +52,7 @@ impl Play {
                 };
                 let Some(stop) = stop else { return Err(Ended::Trouble("the gate is gone".to_owned())) };
                 sights = sights.saturating_add(1);
-                asked = (!stop.answered).then_some(stop.to);
+                asked = (stop.moment == Moment::Asks).then_some(stop.connection);
                 let place = format!("{sights}, {}", words_of(&stop));
                 match self.sight(typed, sights, &place, number).await {
                     Ok(Fate::Passes) => stop.reply(true),
@@ -71,9 +72,9 @@ impl Play {
         outcome
     }
 
-    /// The next stop of a command. Whoever was asked answers first; of those that come at the same moment the first store
-    /// has the first turn, and LaunchDarkly the last: whoever happens to be quicker must not decide.
-    async fn next_stop(&mut self, number: u64, asked: Option<To>) -> Option<Stop> {
+    /// The next stop of a command. Whoever was asked answers first, or his connection ends; of those that come at the same
+    /// moment the first store has the first turn, and LaunchDarkly the last: whoever happens to be quicker must not decide.
+    async fn next_stop(&mut self, number: u64, asked: Option<u64>) -> Option<Stop> {
         let mut asked = asked;
         loop {
             for _ in 0..GATHERED {
@@ -82,11 +83,21 @@ impl Play {
                     self.waiting.push_back(stop);
                 }
             }
+            let is_gone = |stop: &Stop| stop.moment == Moment::Gone;
+            let has_ended = |stop: &Stop| is_gone(stop) && Some(stop.connection) == asked;
+            if self.waiting.iter().any(has_ended) {
+                asked = None;
+            }
+            // What has ended while nobody waited for its answer is of no interest. Somebody may wait who has no turn now.
+            let waits = |stop: &Stop| {
+                stop.command != number && self.running.iter().any(|running| running.number == stop.command)
+            };
+            self.waiting.retain(|stop| !is_gone(stop) || waits(stop));
             let ours = self
                 .waiting
                 .iter()
                 .enumerate()
-                .filter(|(_, stop)| stop.command == number && asked.is_none_or(|asked| stop.to == asked));
+                .filter(|(_, stop)| stop.command == number && asked.is_none_or(|asked| stop.connection == asked));
             if let Some((place, _)) = ours.min_by_key(|(place, stop)| (stop.to, *place)) {
                 return self.waiting.remove(place);
             }
@@ -94,7 +105,7 @@ impl Play {
                 None => self.world.stops.recv().await?,
                 Some(_) => match timeout(UNANSWERED, self.world.stops.recv()).await {
                     Ok(stop) => stop?,
-                    // Its connection broke, or it takes its time.
+                    // It takes its time.
                     Err(_) => {
                         asked = None;
                         continue;
@@ -144,5 +155,5 @@ fn words_of(stop: &Stop) -> String {
         To::Store(store) => STORES.get(store).copied().unwrap_or("?"),
         To::LaunchDarkly => "LaunchDarkly",
     };
-    if stop.answered { format!("{to} has answered") } else { format!("before {to} is asked") }
+    if stop.moment == Moment::Answered { format!("{to} has answered") } else { format!("before {to} is asked") }
 }

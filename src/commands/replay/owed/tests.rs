@@ -28,6 +28,7 @@ fn file(change: ChangeId, events: Vec<Happened>) -> LoadedFile {
         target: sample::target("a"),
         before: Some(sample::flag(42, true, 1, 0)),
         after: Some(sample::flag(43, false, 1, 0)),
+        theirs: None,
     };
     LoadedFile {
         path: PathBuf::from("x.jsonl"),
@@ -122,13 +123,38 @@ fn what_was_written_nowhere_is_not_owed() {
     let seen = sample::seen(Some(&sample::flag(42, true, 1, 0)), None);
     let unknown = Happened::Unknown { target: sample::target("a"), why: "no answer".to_owned() };
     let refused = Happened::Refused { target: sample::target("a"), why: "changed".to_owned() };
-    for events in [vec![], vec![unknown], vec![refused]] {
+    let owed = taken(seen.clone(), Vec::new(), &[file(sample::change(1), vec![refused])], &[]);
+    assert_eq!(why(&owed), [Astray::Nowhere]);
+    // It may have been in force, and lost by a failover.
+    for events in [vec![], vec![unknown]] {
         let owed = taken(seen.clone(), Vec::new(), &[file(sample::change(1), events)], &[]);
-        assert_eq!(why(&owed), [Astray::Nowhere]);
+        assert_eq!(why(&owed), [Astray::Unnoted]);
     }
     let attempted = Happened::Attempted { revision: 1, request: String::new() };
     let owed = taken(seen, Vec::new(), &[file(sample::change(1), vec![attempted])], &[]);
     assert_eq!(why(&owed), [Astray::Unexplained], "it may have been sent");
+}
+
+/// An update was killed, and its operator typed something else.
+#[test]
+fn what_was_not_noted_is_over_where_its_operator_went_on() {
+    let (on, off) = (sample::flag(42, true, 1, 0), sample::flag(43, false, 1, 0));
+    let (killed, later) = (file(sample::change(1), vec![]), file(sample::change(2), vec![written(true)]));
+    let superseded = Astray::Superseded(sample::change(2));
+    let own = sample::override_of(&on, &[Instruction::TurnFlagOff], sample::change(2));
+    let files = [killed.clone(), later.clone()];
+    let owed = taken(sample::seen(Some(&off), Some(&own)), Vec::new(), &files, &[]);
+    assert_eq!(owed.strays.iter().map(|stray| &stray.why).collect::<Vec<_>>(), [&superseded]);
+    // A colleague has replayed that one meanwhile.
+    let mark = (sample::change(2), sample::mark(Ending::Settled, 1));
+    let owed = taken(sample::seen(Some(&on), None), vec![mark.clone()], &files, &[]);
+    assert_eq!(why(&owed), [superseded, Astray::Ended(mark.1)]);
+    // An earlier edit says nothing of it, nor does one that was killed as well.
+    let (earlier, killed) = (file(sample::change(1), vec![written(true)]), file(sample::change(2), vec![]));
+    let owed = taken(sample::seen(Some(&on), None), Vec::new(), &[earlier, killed.clone()], &[]);
+    assert_eq!(why(&owed), [Astray::Unexplained, Astray::Unnoted]);
+    let owed = taken(sample::seen(Some(&on), None), Vec::new(), &[killed, file(sample::change(3), vec![])], &[]);
+    assert_eq!(why(&owed), [Astray::Unnoted, Astray::Unnoted]);
 }
 
 #[test]

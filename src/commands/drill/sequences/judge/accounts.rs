@@ -126,9 +126,8 @@ impl Accounts<'_> {
             .iter()
             .filter_map(|said| said.record.as_ref())
             .any(|record| asked.iter().all(|(aspect, wanted)| record.get(*aspect) == Some(wanted)));
-        let later = self.homes.iter().flatten().any(|filed| {
-            filed.kind != "undo" && filed.change > edit.filed.change && filed.flags.iter().any(|flag| flag == edit.flag)
-        });
+        // By what came to the stores, and not by when it was typed: an older change that is resumed comes after a newer one.
+        let later = self.editions.has_later(edit.flag, &edit.filed.change);
         (over && was_so) || later
     }
 

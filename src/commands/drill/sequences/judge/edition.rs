@@ -126,6 +126,8 @@ pub struct Editions {
     known: BTreeMap<(String, String), Vec<Edition>>,
     /// Records, by flag, that an override met in a store which had none, and took for LaunchDarkly's.
     met: BTreeMap<String, Vec<Value>>,
+    /// The changes of each flag in the order in which they came to stores: one that came to several is there as often.
+    came: BTreeMap<String, Vec<String>>,
 }
 
 impl Editions {
@@ -142,6 +144,19 @@ impl Editions {
         if edition.upstream == *found {
             self.met.entry(edition.flag.clone()).or_default().push(found.clone());
         }
+    }
+
+    /// Takes note of the changes that a store has got with an override that it did not have: `before` is what stood there.
+    pub fn came(&mut self, edition: &Edition, before: Option<&Edition>) {
+        let is_new = |change: &&String| !before.is_some_and(|before| before.changes.contains(change));
+        let new = edition.changes.iter().filter(is_new).cloned();
+        self.came.entry(edition.flag.clone()).or_default().extend(new);
+    }
+
+    /// Whether a store has got another change of a flag after it got this one for the last time.
+    pub fn has_later(&self, flag: &str, change: &str) -> bool {
+        let came = self.came.get(flag).map(Vec::as_slice).unwrap_or_default();
+        came.last().is_some_and(|last| last != change) && came.iter().any(|one| one == change)
     }
 
     /// Whether an override has taken this record for LaunchDarkly's where none stood: where our keys were lost, and an older
@@ -179,6 +194,31 @@ mod tests {
         assert_eq!(edition.upstream, json!({ "version": 42 }));
         assert!(Edition::parse("{}").is_err());
         assert!(asks_for(&json!({ "kind": "deleteFlag" })).is_err());
+    }
+
+    /// An older change was resumed after a newer one; and a store caught up with both.
+    #[test]
+    fn what_came_later_is_what_the_stores_got_later() {
+        let edition = |changes: &[&str]| {
+            let text = json!({
+                "revision": 1, "flag": "checkout", "instructions": [], "changes": changes,
+                "state": { "is": "in-force" }, "base": "{}",
+            });
+            Edition::parse(&text.to_string()).unwrap()
+        };
+        let (newer, both) = (edition(&["2"]), edition(&["2", "1"]));
+        let mut editions = Editions::default();
+        editions.came(&newer, None);
+        assert!(!editions.has_later("checkout", "2"));
+        assert!(!editions.has_later("checkout", "1"), "no store has it");
+        editions.came(&both, Some(&newer));
+        assert!(editions.has_later("checkout", "2") && !editions.has_later("checkout", "1"));
+        editions.came(&both, None);
+        assert!(editions.has_later("checkout", "2") && !editions.has_later("checkout", "1"));
+        // A failover brings it back.
+        editions.came(&newer, None);
+        assert!(!editions.has_later("checkout", "2") && editions.has_later("checkout", "1"));
+        assert!(!editions.has_later("tier", "2"));
     }
 
     #[test]

@@ -24,7 +24,8 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 /// How much of a message is taken at once, in bytes.
@@ -34,21 +35,35 @@ const PIECE: usize = 65_536;
 const BACKLOG: u32 = 64;
 
 /// So long a message waits behind one that is not answered: then it belongs to it. Otherwise how many messages there are
-/// would depend on who is quicker.
-pub const UNANSWERED: Duration = Duration::from_millis(100);
+/// would depend on who is quicker. Whoever has no answer to expect any more is told so ([`Moment::Gone`]), so this is only
+/// waited for where a server wants more before it answers, and it may be longer than any answer takes on a busy machine.
+pub const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// How long a wire may take to open or close.
 const SWITCH_MAX: Duration = Duration::from_secs(10);
+
+/// Where a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It has not gone out yet.
+    Asks,
+    /// Its answer is there.
+    Answered,
+    /// Its connection has ended: no answer will come. Nobody waits for a reply.
+    Gone,
+}
 
 /// One stop of a message at the gate.
 #[derive(Debug)]
 pub struct Stop {
     /// The command whose connection it is.
     pub command: u64,
+    /// Which of all connections.
+    pub connection: u64,
     /// Where the connection leads.
     pub to: To,
-    /// Whether its answer is there; otherwise it has not gone out yet.
-    pub answered: bool,
+    /// Where the message is.
+    pub moment: Moment,
     reply: oneshot::Sender<bool>,
 }
 
@@ -75,6 +90,8 @@ pub struct Gate {
     stops: mpsc::UnboundedSender<Stop>,
     /// The command that is running: new connections are its.
     running: Arc<AtomicU64>,
+    /// How many connections there were.
+    connections: Arc<AtomicU64>,
     /// The command that was killed last: its connections end.
     killed: watch::Sender<u64>,
 }
@@ -84,7 +101,8 @@ impl Gate {
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Stop>) {
         let (stops, arrive) = mpsc::unbounded_channel();
         let (killed, _) = watch::channel(0);
-        (Self { stops, running: Arc::new(AtomicU64::new(0)), killed }, arrive)
+        let zero = || Arc::new(AtomicU64::new(0));
+        (Self { stops, running: zero(), connections: zero(), killed }, arrive)
     }
 
     /// From now on, connections that are made are this command's. Returns whose they were.
@@ -97,9 +115,38 @@ impl Gate {
         self.killed.send_replace(command);
     }
 
-    async fn passes(&self, command: u64, to: To, answered: bool) -> bool {
+    /// A connection that is made now.
+    fn connection(&self, to: To) -> Connection {
+        let command = self.running.load(Ordering::Acquire);
+        let number = self.connections.fetch_add(1, Ordering::AcqRel);
+        Connection { gate: self.clone(), command, number, to }
+    }
+}
+
+/// A connection of a command. When it ends, in whatever way, the gate hears of it.
+struct Connection {
+    gate: Gate,
+    command: u64,
+    number: u64,
+    to: To,
+}
+
+impl Connection {
+    fn stop(&self, moment: Moment) -> (Stop, oneshot::Receiver<bool>) {
         let (reply, answer) = oneshot::channel();
-        self.stops.send(Stop { command, to, answered, reply }).is_ok() && answer.await.unwrap_or(false)
+        (Stop { command: self.command, connection: self.number, to: self.to, moment, reply }, answer)
+    }
+
+    async fn passes(&self, moment: Moment) -> bool {
+        let (stop, answer) = self.stop(moment);
+        self.gate.stops.send(stop).is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // An error says that the world is gone.
+        let _ = self.gate.stops.send(self.stop(Moment::Gone).0);
     }
 }
 
@@ -200,9 +247,9 @@ async fn serve(
                     tokio::select! {
                         accepted = listener.accept() => {
                             let (near, _) = accepted?;
-                            let command = gate.running.load(Ordering::Acquire);
+                            let connection = gate.connection(to);
                             if let Ok(far) = UnixStream::connect(there).await {
-                                connections.spawn(carry(gate.clone(), to, command, near, far));
+                                connections.spawn(carry(connection, near, far));
                             }
                         }
                         () = is_so(&mut open, |open| !*open) => break,
@@ -219,10 +266,10 @@ async fn serve(
                     tokio::select! {
                         accepted = listener.accept() => {
                             let (near, _) = accepted?;
-                            let command = gate.running.load(Ordering::Acquire);
+                            let connection = gate.connection(to);
                             if let Ok(far) = TcpStream::connect(there).await {
                                 let _ = (near.set_nodelay(true), far.set_nodelay(true));
-                                connections.spawn(carry(gate.clone(), to, command, near, far));
+                                connections.spawn(carry(connection, near, far));
                             }
                         }
                         () = is_so(&mut open, |open| !*open) => break,
@@ -247,38 +294,47 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Carries messages one way and answers the other, until either side is gone or the command is killed.
-async fn carry<S>(gate: Gate, to: To, command: u64, mut near: S, mut far: S)
+async fn carry<S>(connection: Connection, mut near: S, mut far: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut killed = gate.killed.subscribe();
+    let mut killed = connection.gate.killed.subscribe();
     let (mut out, mut back) = (vec![0; PIECE], vec![0; PIECE]);
     let mut asked = false;
+    // A message that waits behind one that is not answered: how long it is, and until when it waits.
+    let mut held = None;
     loop {
-        let message = async {
-            if asked {
-                sleep(UNANSWERED).await;
-            }
-            near.read(&mut out).await
-        };
-        tokio::select! {
-            read = message => {
-                let Some(message) = piece(read, &out) else { return };
-                if !gate.passes(command, to, false).await || far.write_all(message).await.is_err() {
-                    return;
+        let until = held.map_or_else(Instant::now, |(_, until)| until);
+        let message = tokio::select! {
+            read = near.read(&mut out), if held.is_none() => {
+                let Some(length) = piece(read, &out).map(<[u8]>::len) else { return };
+                if asked {
+                    held = Some((length, Instant::now() + UNANSWERED));
+                    continue;
                 }
-                asked = true;
+                length
             }
             read = far.read(&mut back) => {
                 let Some(answer) = piece(read, &back) else { return };
-                if (std::mem::take(&mut asked) && !gate.passes(command, to, true).await)
+                if (std::mem::take(&mut asked) && !connection.passes(Moment::Answered).await)
                     || near.write_all(answer).await.is_err()
                 {
                     return;
                 }
+                let Some((length, _)) = held.take() else { continue };
+                length
             }
-            () = is_so(&mut killed, |killed| *killed == command) => return,
+            () = sleep_until(until), if held.is_some() => {
+                let Some((length, _)) = held.take() else { continue };
+                length
+            }
+            () = is_so(&mut killed, |killed| *killed == connection.command) => return,
+        };
+        let Some(message) = out.get(..message) else { return };
+        if !connection.passes(Moment::Asks).await || far.write_all(message).await.is_err() {
+            return;
         }
+        asked = true;
     }
 }
 
@@ -323,9 +379,9 @@ mod tests {
 
         let mut stream = UnixStream::connect(&here).await.unwrap();
         stream.write_all(b"hello").await.unwrap();
-        for answered in [false, true] {
+        for moment in [Moment::Asks, Moment::Answered] {
             let stop = stops.recv().await.unwrap();
-            assert_eq!((stop.command, stop.to, stop.answered), (7, To::Store(1), answered));
+            assert_eq!((stop.command, stop.to, stop.moment), (7, To::Store(1), moment));
             stop.reply(true);
         }
         let mut heard = [0; 5];
@@ -333,12 +389,17 @@ mod tests {
         assert_eq!(&heard, b"hello");
 
         stream.write_all(b"again").await.unwrap();
-        stops.recv().await.unwrap().reply(false);
+        let cut = stops.recv().await.unwrap();
+        let connection = cut.connection;
+        cut.reply(false);
         assert_eq!(stream.read(&mut heard).await.unwrap(), 0, "cut");
+        let gone = stops.recv().await.unwrap();
+        assert_eq!((gone.connection, gone.moment), (connection, Moment::Gone));
 
         let mut stream = UnixStream::connect(&here).await.unwrap();
         stream.write_all(b"third").await.unwrap();
         let stop = stops.recv().await.unwrap();
+        assert_ne!(stop.connection, connection);
         gate.kill(7);
         stop.reply(false);
         assert_eq!(stream.read(&mut heard).await.unwrap(), 0, "killed");
@@ -347,6 +408,37 @@ mod tests {
         assert!(UnixStream::connect(&here).await.is_err());
         wire.set(true).await.unwrap();
         assert!(UnixStream::connect(&here).await.is_ok());
+        server.abort();
+    }
+
+    /// How many messages there are must not depend on who is quicker.
+    #[tokio::test]
+    async fn what_is_sent_before_the_answer_is_there_stops_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = echo(folder.path().join("server")).await;
+        let (gate, mut stops) = Gate::new();
+        gate.is_running(7);
+        let (here, there) = (folder.path().join("wire"), folder.path().join("server"));
+        let mut wire = Wire::to_socket(&gate, To::Store(0), here.clone(), there).await.unwrap();
+        let mut stream = UnixStream::connect(&here).await.unwrap();
+        stream.write_all(b"first").await.unwrap();
+        let first = stops.recv().await.unwrap();
+        stream.write_all(b"second").await.unwrap();
+        first.reply(true);
+        for moment in [Moment::Answered, Moment::Asks, Moment::Answered] {
+            let stop = stops.recv().await.unwrap();
+            assert_eq!(stop.moment, moment);
+            stop.reply(true);
+        }
+        let mut heard = [0; 11];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"firstsecond");
+        // The server goes while a message is at the gate.
+        stream.write_all(b"third").await.unwrap();
+        let third = stops.recv().await.unwrap();
+        wire.set(false).await.unwrap();
+        let gone = stops.recv().await.unwrap();
+        assert_eq!((gone.connection, gone.moment), (third.connection, Moment::Gone));
         server.abort();
     }
 
