@@ -121,3 +121,22 @@ fn a_batch_is_one_line() {
         assert_eq!(ran.stdout.lines().count(), 2, "{ran}");
     }
 }
+
+#[test]
+fn a_timeline_for_the_post_mortem() {
+    let (_eu, home) = two_operators();
+    rc(home.path(), "undo checkout").run().code(0);
+    let ran = rc(home.path(), "log --incident INC-1 --timeline").run().code(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("## Timeline of INC-1 (UTC, as of "), "{ran}");
+    assert!(
+        lines[2].contains(" **anna** checkout of shop/production: on -\\> off, \"=HYPERLINK(\"x\"), now\" (change "),
+        "{ran}"
+    );
+    assert!(lines[3].contains(" checkout: written in eu"), "{ran}");
+    assert!(lines[4].contains(" checkout: taken back by change "), "{ran}");
+    assert_eq!(lines.len(), 5, "bob's is of another incident\n{ran}");
+    let all = rc(home.path(), "log --timeline").run().code(0);
+    assert!(all.stdout.contains(" **bob** search of shop/production: on -\\> off: in force, owed"), "{all}");
+    rc(home.path(), "log --timeline --json").run().code(2);
+}

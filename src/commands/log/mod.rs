@@ -6,6 +6,7 @@ mod entries;
 pub(super) mod outcome;
 mod report;
 mod stores;
+mod timeline;
 
 use super::Context;
 use super::overview;
@@ -24,7 +25,7 @@ use entries::Wanted;
 /// newest last. -p -e narrow it to an environment.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For example, for the report after an incident:\n  rc log --incident INC-4821 --csv > changes.csv"
+    after_help = "For example, for the report after an incident:\n  rc log --incident INC-4821 --timeline >> post-mortem.md\n  rc log --incident INC-4821 --csv > changes.csv"
 )]
 pub struct Arguments {
     /// Only these flags; may be given several times
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Print comma separated values instead of a table
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+
+    /// Tell what happened when, as Markdown for a post-mortem
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub timeline: bool,
 
     /// How many of the newest changes to list
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100)]
@@ -67,6 +72,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         context.output.json(&journal);
     } else if arguments.csv {
         context.output.data(&csv::text(&journal));
+    } else if arguments.timeline && !journal.changes.is_empty() {
+        let heading = arguments.incident.as_deref().unwrap_or("what was done");
+        context.output.data(&timeline::text(&journal, &loaded, heading, now));
     } else if !journal.changes.is_empty() {
         context.output.report(&report::table(&journal, now));
     }
