@@ -191,6 +191,9 @@ pub struct Settings {
     /// The only prefix that is there, in every store: set by rehearsals on somebody's own Redis, and by nothing that an
     /// operator can set.
     pub confined_to: Option<String>,
+    /// Whether a replay asks no store for the right to replay: set by rehearsals that kill commands within one process,
+    /// where no time passes in which the right of a dead one could end, and by nothing that an operator can set.
+    pub replays_alone: bool,
     /// What is known about each environment.
     pub environments: BTreeMap<Environment, EnvironmentSetting>,
     /// Who makes changes, and where.
@@ -260,6 +263,7 @@ impl Settings {
             environment: key(&layers, &table::RC_ENVIRONMENT)?,
             prefix: prefix(&layers)?,
             confined_to: None,
+            replays_alone: false,
             environments,
             actor: actor(&layers, process)?,
             reason: words(&layers, &table::RC_REASON)?,
