@@ -1,6 +1,6 @@
 //! The program `rc`.
 
-/// See docs/decisions/0014.
+/// See docs/decisions/0015.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

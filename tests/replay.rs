@@ -7,6 +7,7 @@ mod conflicts;
 mod evidence;
 mod gone;
 mod killed;
+mod lease;
 mod lost_answers;
 mod playback_folder;
 mod rights;

@@ -1,6 +1,6 @@
 //! The program `rc` under its long name: `rc` is a shell on some systems.
 
-/// See docs/decisions/0014.
+/// See docs/decisions/0015.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

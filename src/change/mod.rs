@@ -5,6 +5,7 @@
 pub mod edit;
 pub mod event;
 pub mod id;
+pub mod lease;
 pub mod merge;
 pub mod net;
 pub mod override_;

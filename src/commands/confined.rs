@@ -13,6 +13,7 @@ use crate::change::recorded::Recorded;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
 use crate::store::Finding;
+use crate::store::LeaseWish;
 use crate::store::LogEntry;
 use crate::store::PrefixFound;
 use crate::store::Reading;
@@ -165,6 +166,18 @@ impl Store for Confined {
 
     fn withdraw<'a>(&'a self, prefix: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.within(prefix, || self.store.withdraw(prefix, name))
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        prefix: &'a str,
+        wish: &'a LeaseWish,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.within(prefix, || self.store.take_lease(prefix, wish))
+    }
+
+    fn lease<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.within(prefix, || self.store.lease(prefix))
     }
 
     fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>> {

@@ -112,6 +112,7 @@ impl From<ApiError> for Failure {
         let kind = match &error {
             ApiError::Configuration { .. } => Kind::Usage,
             ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } => Kind::Credentials,
+            ApiError::NotPermitted { .. } => Kind::Refused,
             ApiError::ApprovalRequired { .. } | ApiError::ScheduledConflict { .. } => Kind::Owed,
             ApiError::Unreachable { .. }
             | ApiError::Timeout { .. }

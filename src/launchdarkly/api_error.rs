@@ -67,6 +67,14 @@ pub enum ApiError {
         /// What to do about it.
         way_out: String,
     },
+    /// Nothing was sent, since it may not be any more.
+    #[error("{what}: not sent: {why}")]
+    NotPermitted {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// No connection: nothing was sent.
     #[error("{address} cannot be reached: {problem}")]
     Unreachable {

@@ -29,6 +29,7 @@ use crate::launchdarkly::identity::Reach;
 use crate::launchdarkly::identity::TokenDescription;
 use crate::launchdarkly::pacing::Patience;
 use crate::launchdarkly::patch::PatchRequest;
+use crate::launchdarkly::permit::Permit;
 use crate::launchdarkly::sender::Call;
 use crate::launchdarkly::sender::Observer;
 use crate::launchdarkly::sender::Sender;
@@ -57,6 +58,8 @@ pub struct ClientOptions {
     pub patience: Patience,
     /// Told of waits.
     pub observer: Option<Observer>,
+    /// Asked before each request that changes something.
+    pub permit: Option<Permit>,
 }
 
 impl ClientOptions {
@@ -70,6 +73,7 @@ impl ClientOptions {
             user_agent: concat!("relay-commander/", env!("CARGO_PKG_VERSION")).to_owned(),
             patience: Patience::REPLAY,
             observer: None,
+            permit: None,
         }
     }
 }
@@ -225,6 +229,7 @@ impl Client {
             body: &Body::SemanticPatch(request.body(environment)),
             limit: FLAG_LENGTH_MAX,
             changes: !options.dry_run,
+            environment: Some(environment),
             ..Call::read("PATCH /flags/{}/{}", self.sender.address().below(&path, &query)?)
         };
         let body = self.sender.send(&call).await?;
@@ -255,6 +260,7 @@ impl Client {
             method: Method::POST,
             body: &Body::Json(request.approval_body(description)),
             changes: true,
+            environment: Some(environment),
             ..Call::read("POST /approval-requests", self.approvals_url(environment, flag, None)?)
         };
         Ok(Approval::read(self.sender.ask(&call).await?, self.sender.address()))

@@ -13,6 +13,7 @@ use reqwest::Url;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
+use crate::flag::key::Environment;
 use crate::launchdarkly::address::Address;
 use crate::launchdarkly::api_error::ApiError;
 use crate::launchdarkly::api_error::Refusal;
@@ -79,6 +80,8 @@ pub(super) struct Call<'c> {
     pub limit: usize,
     /// Whether it changes something, so that it is not repeated after an answer that did not come.
     pub changes: bool,
+    /// In which environment it changes something, if it does.
+    pub environment: Option<&'c Environment>,
 }
 
 impl Call<'_> {
@@ -93,6 +96,7 @@ impl Call<'_> {
             body: &Body::None,
             limit: ANSWER_LENGTH_MAX,
             changes: false,
+            environment: None,
         }
     }
 }
@@ -186,6 +190,12 @@ impl Sender {
                 continue;
             }
             attempts += 1;
+            if let (Some(permit), Some(environment), true) =
+                (&self.exchange.options().permit, call.environment, call.changes)
+            {
+                let what = || call.what.clone();
+                permit.ask(environment).map_err(|why| ApiError::NotPermitted { what: what(), why })?;
+            }
             let sent = self.now();
             let outcome = self.exchange.run(call.method.clone(), call.url.clone(), call.body, call.limit).await;
             let mut asked = None;

@@ -197,6 +197,9 @@ pub struct Settings {
     pub confined_to: Option<String>,
     /// What restarts each relay, by its label: a program and its arguments. From the home's file alone.
     pub restarts: BTreeMap<String, Vec<String>>,
+    /// Whether a replay asks no store for the right to replay: set by rehearsals that kill commands within one process,
+    /// where no time passes in which the right of a dead one could end, and by nothing that an operator can set.
+    pub replays_alone: bool,
     /// What is known about each environment.
     pub environments: BTreeMap<Environment, EnvironmentSetting>,
     /// Who makes changes, and where.
@@ -269,6 +272,7 @@ impl Settings {
             prefix: prefix(&layers)?,
             confined_to: None,
             restarts,
+            replays_alone: false,
             environments,
             actor: actor(&layers, process)?,
             reason: words(&layers, &table::RC_REASON)?,

@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 pub(super) mod following;
+#[cfg(test)]
+mod lease;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -156,6 +158,7 @@ pub(super) async fn conform(fixture: &dyn Fixture) {
     does_each_write_of_a_batch_for_itself(fixture).await;
     keeps_prefixes_apart(fixture).await;
     following::conform(fixture).await;
+    lease::conform(fixture).await;
     if fixture.own_keys() {
         refuses_an_override_that_is_another(fixture).await;
         ends_with_marks(fixture).await;

@@ -211,6 +211,17 @@ pub enum Grade {
     Bad,
 }
 
+/// Somebody who wants the right to replay, or to keep it, or to give it back.
+#[derive(Debug, Clone)]
+pub struct LeaseWish {
+    /// What is to stand there (`change::lease`); empty gives it back.
+    pub text: String,
+    /// For how long, if nobody says more, by the store's own clock.
+    pub lasts: Duration,
+    /// The beginnings of the texts that it may take the place of.
+    pub over: Vec<String>,
+}
+
 /// The waits that a store may make.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
@@ -327,4 +338,15 @@ pub trait Store: Send + Sync {
 
     /// The guards that have announced themselves under `prefix` and have not fallen silent since.
     fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>>;
+
+    /// Takes or renews the right to replay under `prefix`, by compare-and-set. `None`: it is taken; else what stands there
+    /// and is none of those that the wish may take the place of.
+    fn take_lease<'a>(
+        &'a self,
+        prefix: &'a str,
+        wish: &'a LeaseWish,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+
+    /// Who has the right to replay under `prefix`, as it stands there.
+    fn lease<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 }

@@ -137,9 +137,13 @@ fn killed_between_two_stores() {
 fn killed_before_any_store_knows() {
     let shop = Shop::new(|seed| seed);
     shop.rc("update -f checkout -f refunds -s off").code(0);
-    shop.stores.iter().for_each(hold_writes);
+    // Once it sends: before that, a store keeps for it the right to replay.
+    shop.slow("PATCH", "*", 1_500);
     let mut run = shop.started(shop.home.path(), "replay --timeout 60s");
-    shop.stores.iter().for_each(|store| wait_for_held(store, 1));
+    wait_until("it sends", || shop.patches() > 0);
+    shop.stores.iter().for_each(hold_writes);
+    wait_until("it is noted", || shop.text_of("playback").contains(r#""is":"replayed""#));
+    wait_for_held(&shop.stores[1], 1);
     assert!(shop.text_of("playback").contains(r#""is":"replayed""#));
     run.kill();
     shop.stores.iter().for_each(|store| wait_for_held(store, 0));

@@ -13,7 +13,7 @@ const RULE: &str = "ACL SETUSER rc on >hunter2 ~ld:shop:production:features ~ld:
                     +hmget +hgetall +hscan +hset +hdel +xadd +xrevrange +evalsha +eval +watch +unwatch +multi +exec \
                     +discard +scan +info +select +acl|whoami";
 
-fn forbidding(stores: &[usize]) -> Shop {
+pub fn forbidding(stores: &[usize]) -> Shop {
     let shop = Shop::new(|seed| seed);
     for store in stores {
         shop.stores[*store].line(RULE);
@@ -24,7 +24,7 @@ fn forbidding(stores: &[usize]) -> Shop {
     shop
 }
 
-fn rc(shop: &Shop, line: &str) -> Ran {
+pub fn rc(shop: &Shop, line: &str) -> Ran {
     let rc = Rc::new().home(shop.home.path()).env("RC_REDIS_USER", "rc").env("RC_REDIS_PASSWORD", "hunter2");
     rc.line(line).run().nowhere("hunter2")
 }

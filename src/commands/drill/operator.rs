@@ -32,6 +32,8 @@ pub struct Operator {
     process: Process,
     /// The only prefix that is there for him, on somebody's own Redis.
     confined_to: Option<String>,
+    /// Whether his replays ask no store for the right to replay.
+    replays_alone: bool,
 }
 
 /// A command that was run.
@@ -71,7 +73,7 @@ impl Operator {
             user_id: rustix::process::geteuid().as_raw(),
             host: format!("{name}-laptop"),
         };
-        Self { name, home: home.to_owned(), process, confined_to: None }
+        Self { name, home: home.to_owned(), process, confined_to: None, replays_alone: false }
     }
 
     /// With these variables too.
@@ -85,6 +87,13 @@ impl Operator {
     #[must_use]
     pub fn confined_to(mut self, prefix: Option<String>) -> Self {
         self.confined_to = prefix;
+        self
+    }
+
+    /// Replaying without asking a store for the right to: where others die, and no time passes.
+    #[must_use]
+    pub fn replaying_alone(mut self) -> Self {
+        self.replays_alone = true;
         self
     }
 
@@ -118,6 +127,7 @@ impl Operator {
         let arguments: GlobalArguments = cli.global;
         let mut settings = Settings::resolve(&arguments, &self.process)?;
         settings.confined_to.clone_from(&self.confined_to);
+        settings.replays_alone = self.replays_alone;
         for warning in &settings.warnings {
             output.warn(warning);
         }

@@ -6,6 +6,7 @@ pub(super) mod delivered;
 mod evidence;
 mod files;
 mod history;
+mod lease;
 mod outcome;
 pub(super) mod owed;
 mod plan;
@@ -39,6 +40,7 @@ use crate::error::Kind;
 use crate::flag::key::FlagKey;
 use crate::launchdarkly::Client;
 use crate::launchdarkly::Courier;
+use crate::launchdarkly::Permit;
 use crate::launchdarkly::client::PatchOptions;
 use crate::launchdarkly::pacing::Patience;
 use crate::playback::Loaded;
@@ -49,15 +51,21 @@ use decide::Decided;
 use delivered::Wanted;
 use evidence::Evidence;
 use files::Files;
+use lease::Kept;
+use lease::Rights;
+use lease::Taken;
 use outcome::Done;
+use outcome::Outcome;
 use owed::Matter;
 use owed::Owed;
 use owed::Subject;
 use plan::Item;
+use plan::Left;
 use remote::Waits;
 use report::Problem;
 use report::Report;
 use stores::Ground;
+use stores::Told;
 
 /// What becomes of a flag that LaunchDarkly changed in what an override touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -160,8 +168,48 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    async fn replay(&self, owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
-        let client = self.client(&owed, waits)?.map(Arc::new);
+    /// Takes the right to replay, replays, and gives it back.
+    async fn replay(&self, mut owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
+        let rights = Arc::new(Rights::default());
+        let permit = rights.permit(self.context.settings);
+        let client = self.client(&owed, waits, Some(permit))?.map(Arc::new);
+        let Taken { mut kept, others, unkept } = self.take_rights(&rights, &owed).await;
+        for (environment, why) in unkept {
+            self.context.output.say(&format!(
+                "{environment}: no store keeps the right to replay ({why}). Nothing but this playback's own lock keeps another \
+                 replay from the same at the same time; each flag is read in LaunchDarkly before and after it is sent."
+            ));
+        }
+        let (left, mine): (Vec<Matter>, Vec<Matter>) =
+            owed.owed.into_iter().partition(|matter| others.contains_key(&matter.subject.0));
+        owed.owed = mine;
+        let replayed = self.replay_held(owed, client, &mut kept, files).await;
+        kept.give_back().await;
+        let mut report = replayed?;
+        for matter in left {
+            let Some(failure) = others.get(&matter.subject.0) else { continue };
+            let outcome = Outcome::Left(Left::failed(failure.clone()));
+            report.done.push(Done::new(&matter, None, outcome, Told::default()));
+        }
+        Ok(report)
+    }
+
+    async fn take_rights(&self, rights: &Rights, owed: &Owed) -> Taken {
+        let environments = owed.owed.iter().map(|matter| &matter.subject.0).collect();
+        if self.context.settings.replays_alone {
+            rights.take_unasked(&environments);
+            return Taken::default();
+        }
+        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings).await
+    }
+
+    async fn replay_held(
+        &self,
+        owed: Owed,
+        client: Option<Arc<Client>>,
+        kept: &mut Kept,
+        files: &mut Files<'_>,
+    ) -> Result<Report, Failure> {
         let courier = client.as_ref().map(|_| Courier::start());
         let read_at = Instant::now();
         let Owed { owed, replayed, leftovers, strays, undone } = owed;
@@ -196,6 +244,8 @@ impl Run<'_> {
                     request_approval: self.arguments.request_approval,
                 };
                 done = carrying_out::carry_out(decided, &means, files, self.context).await;
+                // Nothing more is sent; stores are told by compare-and-set.
+                kept.give_back().await;
                 (strays, evidence)
             }
             None => {
@@ -248,7 +298,7 @@ impl Run<'_> {
     }
 
     async fn rehearse(&self, owed: Owed, waits: &Arc<Waits>) -> Result<Report, Failure> {
-        let client = self.client(&owed, waits)?.map(Arc::new);
+        let client = self.client(&owed, waits, None)?.map(Arc::new);
         let strays = strays::find_out(owed.strays, client.as_deref(), self.arguments, self.context).await;
         let mut done = Vec::new();
         if let Some(client) = &client {
@@ -265,12 +315,12 @@ impl Run<'_> {
     }
 
     /// The connection to LaunchDarkly, where it has to be asked.
-    fn client(&self, owed: &Owed, waits: &Arc<Waits>) -> Result<Option<Client>, Failure> {
+    fn client(&self, owed: &Owed, waits: &Arc<Waits>, permit: Option<Permit>) -> Result<Option<Client>, Failure> {
         if owed.owed.is_empty() && !strays::need_launchdarkly(&owed.strays) {
             return Ok(None);
         }
         let observer = remote::observer(waits);
-        remote::client(self.context, Patience::REPLAY, Some(observer)).map(Some).map_err(|failure| {
+        remote::client(self.context, Patience::REPLAY, Some(observer), permit).map(Some).map_err(|failure| {
             let names: Vec<String> = owed.owed.iter().map(|matter| matter.subject.1.to_string()).collect();
             if names.is_empty() { failure } else { failure.cause(format!("owed: {}", list_some(&names, NAMES_MAX))) }
         })

@@ -19,6 +19,7 @@ use crate::launchdarkly::Client;
 use crate::launchdarkly::ClientOptions;
 use crate::launchdarkly::Courier;
 use crate::launchdarkly::Observer;
+use crate::launchdarkly::Permit;
 use crate::launchdarkly::Token;
 use crate::launchdarkly::approval::Approval;
 use crate::launchdarkly::audit::AuditLog;
@@ -44,7 +45,12 @@ const NOTHING_SENT: &str = "Nothing was sent, and nothing is lost: rc replay";
 ///
 /// # Errors
 /// Where there is no token, or the address cannot be meant.
-pub fn client(context: &Context<'_>, patience: Patience, observer: Option<Observer>) -> Result<Client, Failure> {
+pub fn client(
+    context: &Context<'_>,
+    patience: Patience,
+    observer: Option<Observer>,
+    permit: Option<Permit>,
+) -> Result<Client, Failure> {
     let settings = &context.settings.launchdarkly;
     let token = Token::new(context.settings.required_api_key()?.expose());
     let options = ClientOptions {
@@ -52,6 +58,7 @@ pub fn client(context: &Context<'_>, patience: Patience, observer: Option<Observ
         deadline: settings.timeout,
         patience,
         observer,
+        permit,
         ..ClientOptions::new(token)
     };
     Ok(Client::new(options)?)

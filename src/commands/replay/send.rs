@@ -278,7 +278,10 @@ fn after(error: &ApiError) -> After {
     match error {
         ApiError::OptimisticLock { .. } => After::Again,
         error if error.may_have_happened() || error.is_outage() => After::Again,
-        ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } | ApiError::RateLimited { .. } => After::Stop,
+        ApiError::Unauthorized { .. }
+        | ApiError::Forbidden { .. }
+        | ApiError::RateLimited { .. }
+        | ApiError::NotPermitted { .. } => After::Stop,
         _ => After::Left,
     }
 }

@@ -18,6 +18,7 @@ use crate::change::target::Target;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::store::Finding;
+use crate::store::LeaseWish;
 use crate::store::LogEntry;
 use crate::store::PrefixFound;
 use crate::store::Reading;
@@ -175,6 +176,18 @@ impl Store for Timely {
 
     fn withdraw<'a>(&'a self, prefix: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.withdraw(prefix, name)
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        prefix: &'a str,
+        wish: &'a LeaseWish,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.store.take_lease(prefix, wish)
+    }
+
+    fn lease<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(self.bounded(self.store.lease(prefix), true))
     }
 
     fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>> {

@@ -57,7 +57,7 @@ pub async fn leave_theirs(context: &Context<'_>, wanted: &mut [Wanted<'_>]) {
 }
 
 async fn ask(context: &Context<'_>, wanted: &Wanted<'_>) -> Result<RemoteFlag, String> {
-    let client = replay::client(context, Patience::ONCE, None).map_err(|failure| failure.message)?;
+    let client = replay::client(context, Patience::ONCE, None, None).map_err(|failure| failure.message)?;
     let answer = timeout(ASKED_MAX, client.flag(wanted.environment, &wanted.situation.flag)).await;
     let answer = answer.map_err(|_| format!("no answer within {} s", ASKED_MAX.as_secs()))?;
     answer.map_err(|error| error.to_string())

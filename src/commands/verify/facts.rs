@@ -124,7 +124,7 @@ pub async fn gather(
     if all.is_empty() {
         return (all, None);
     }
-    let silence = match replay::client(context, PATIENCE, None) {
+    let silence = match replay::client(context, PATIENCE, None, None) {
         Ok(client) => ask_launchdarkly(&client, &mut all).await,
         Err(failure) => Some(failure),
     };

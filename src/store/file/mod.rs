@@ -10,6 +10,7 @@ mod disk;
 mod document;
 mod files;
 mod following;
+mod lease;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use crate::change::target::Target;
 use crate::flag::key::FlagKey;
 use crate::store::Finding;
 use crate::store::Grade;
+use crate::store::LeaseWish;
 use crate::store::LogEntry;
 use crate::store::PrefixFound;
 use crate::store::Reading;
@@ -269,5 +271,18 @@ impl Store for FileStore {
             return async { Ok(Vec::new()) }.boxed();
         }
         self.beside(announcing::announced).boxed()
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        _prefix: &'a str,
+        wish: &'a LeaseWish,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        let wish = wish.clone();
+        self.beside(move |path| lease::take(path, &wish)).boxed()
+    }
+
+    fn lease<'a>(&'a self, _prefix: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.beside(lease::standing).boxed()
     }
 }

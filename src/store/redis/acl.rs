@@ -33,8 +33,9 @@ pub(super) const COMMANDS: [&str; 23] = [
 ///
 /// Without `evalsha` and `eval` writes take the way of `watch`, `multi` and `exec`, and the other way round; without
 /// `{prefix}:relaycommander:*` the record alone is written, and colleagues and guards do not see the override. Only a
-/// guard needs `{prefix}:segments` (which is read and never written), `xread` (without it, it looks every second), `set`
-/// and `getrange` (without them nobody learns of it).
+/// guard needs `{prefix}:segments` (which is read and never written) and `xread` (without it, it looks every second). `set`
+/// and `getrange` are for guards (without them nobody learns of one) and for the right to replay (without them two replays
+/// may run at once).
 pub fn acl_rule(user: &str, prefix: &str) -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|command| format!("+{command}")).collect();
     format!(

@@ -21,6 +21,8 @@ pub(super) struct Keys {
     pub(super) ended: String,
     /// Ours: a stream of what was written.
     pub(super) log: String,
+    /// Ours: who has the right to replay; it expires.
+    pub(super) lease: String,
     /// Ours: the names of guards that announced themselves.
     pub(super) guards: String,
     /// Ours: the beginning of the names of what guards announce.
@@ -36,6 +38,7 @@ impl Keys {
             overrides: format!("{prefix}:relaycommander:overrides"),
             ended: format!("{prefix}:relaycommander:ended"),
             log: format!("{prefix}:relaycommander:log"),
+            lease: format!("{prefix}:relaycommander:lease"),
             guards: format!("{prefix}:relaycommander:guards"),
             guard: format!("{prefix}:relaycommander:guard:"),
         }

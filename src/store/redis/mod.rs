@@ -10,6 +10,7 @@ mod connection;
 mod examine;
 mod following;
 mod keys;
+mod lease;
 mod marks;
 mod moment;
 mod reading;
@@ -44,6 +45,7 @@ use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::store::Deadlines;
 use crate::store::Finding;
+use crate::store::LeaseWish;
 use crate::store::LogEntry;
 use crate::store::PrefixFound;
 use crate::store::Reading;
@@ -257,5 +259,17 @@ impl Store for RedisStore {
 
     fn announced<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Announcement>, StoreError>> {
         self.read_announcements(prefix).boxed()
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        prefix: &'a str,
+        wish: &'a LeaseWish,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.write_lease(prefix, wish).boxed()
+    }
+
+    fn lease<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.read_lease(prefix).boxed()
     }
 }

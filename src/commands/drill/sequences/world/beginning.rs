@@ -42,7 +42,7 @@ pub(super) fn settle(lane: &Lane, cast: &Cast, wires: &[Wires], folder: &Path) -
         );
         fs::write(home.join(".env"), dot_env).map_err(trouble)?;
     }
-    let operator = |(who, number): (&&'static str, &usize)| Operator::at(who, &home(folder, *number));
+    let operator = |(who, number): (&&'static str, &usize)| Operator::at(who, &home(folder, *number)).replaying_alone();
     Ok(OPERATORS.iter().zip(&cast.homes).map(operator).collect())
 }
 
