@@ -189,7 +189,7 @@ impl Run<'_> {
         for matter in left {
             let Some(failure) = others.get(&matter.subject.0) else { continue };
             let outcome = Outcome::Left(Left::failed(failure.clone()));
-            report.done.push(Done::new(&matter, None, outcome, Told::default()));
+            report.done.push(Done::new(&matter, outcome, Told::default()));
         }
         Ok(report)
     }
