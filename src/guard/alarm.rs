@@ -55,6 +55,12 @@ pub enum AlarmKind {
     OverrideUnreadable,
     /// An override was to be over by now (`--expires`), and is in force.
     OverrideExpired,
+    /// The guard replayed an override: nothing is wrong.
+    OverrideReplayed,
+    /// An override is owed that the guard does not replay by itself: it waits for a person.
+    ReplayWaits,
+    /// The guard cannot replay what is owed.
+    ReplayFailed,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
     /// Another guard calls itself the same.
@@ -79,7 +85,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 26] = [
+    pub const ALL: [AlarmKind; 29] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -96,6 +102,9 @@ impl AlarmKind {
         AlarmKind::OverrideNotKept,
         AlarmKind::OverrideUnreadable,
         AlarmKind::OverrideExpired,
+        AlarmKind::OverrideReplayed,
+        AlarmKind::ReplayWaits,
+        AlarmKind::ReplayFailed,
         AlarmKind::NotAnnounced,
         AlarmKind::NameTaken,
         AlarmKind::PrefixesDiffer,
@@ -127,6 +136,9 @@ impl AlarmKind {
             AlarmKind::OverrideNotKept => "override-not-kept",
             AlarmKind::OverrideUnreadable => "override-unreadable",
             AlarmKind::OverrideExpired => "override-expired",
+            AlarmKind::OverrideReplayed => "override-replayed",
+            AlarmKind::ReplayWaits => "replay-waits",
+            AlarmKind::ReplayFailed => "replay-failed",
             AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::NameTaken => "name-taken",
             AlarmKind::PrefixesDiffer => "prefixes-differ",

@@ -1,5 +1,7 @@
 //! The report of a replay: what came of everything, for people and as JSON. Data in, text out.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::change::target::Target;
@@ -14,6 +16,7 @@ use crate::commands::replay::stores::Came;
 use crate::commands::replay::words;
 use crate::error::ExitCode;
 use crate::error::Failure;
+use crate::flag::key::Environment;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
@@ -38,6 +41,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many changes were moved to `playback/replayed/`.
     pub moved: usize,
+    /// The environments that somebody else replays at this moment.
+    pub others: BTreeSet<Environment>,
 }
 
 /// Something that could not be looked at.
