@@ -2,6 +2,7 @@
 
 mod answers;
 mod approvals;
+mod by_itself;
 mod colleagues;
 mod conflicts;
 mod evidence;

@@ -60,9 +60,15 @@ pub enum AlarmKind {
     /// An override was sent to the relays that are connected: nothing is wrong.
     OverrideReached,
     /// LaunchDarkly has accepted an override: nothing is wrong.
-    OverrideReplayed,
+    OverrideArrived,
     /// An override is over: nothing is wrong.
     OverrideEnded,
+    /// The guard replayed an override: nothing is wrong.
+    OverrideReplayed,
+    /// An override is owed that the guard does not replay by itself: it waits for a person.
+    ReplayWaits,
+    /// The guard cannot replay what is owed.
+    ReplayFailed,
     /// The guard cannot announce itself in a store.
     NotAnnounced,
     /// Another guard calls itself the same.
@@ -89,7 +95,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 31] = [
+    pub const ALL: [AlarmKind; 34] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -108,8 +114,11 @@ impl AlarmKind {
         AlarmKind::OverrideExpired,
         AlarmKind::OverrideMade,
         AlarmKind::OverrideReached,
-        AlarmKind::OverrideReplayed,
+        AlarmKind::OverrideArrived,
         AlarmKind::OverrideEnded,
+        AlarmKind::OverrideReplayed,
+        AlarmKind::ReplayWaits,
+        AlarmKind::ReplayFailed,
         AlarmKind::NotAnnounced,
         AlarmKind::NameTaken,
         AlarmKind::PrefixesDiffer,
@@ -144,8 +153,11 @@ impl AlarmKind {
             AlarmKind::OverrideExpired => "override-expired",
             AlarmKind::OverrideMade => "override-made",
             AlarmKind::OverrideReached => "override-reached",
-            AlarmKind::OverrideReplayed => "override-replayed",
+            AlarmKind::OverrideArrived => "override-arrived",
             AlarmKind::OverrideEnded => "override-ended",
+            AlarmKind::OverrideReplayed => "override-replayed",
+            AlarmKind::ReplayWaits => "replay-waits",
+            AlarmKind::ReplayFailed => "replay-failed",
             AlarmKind::NotAnnounced => "not-announced",
             AlarmKind::NameTaken => "name-taken",
             AlarmKind::PrefixesDiffer => "prefixes-differ",

@@ -2,12 +2,14 @@
 
 mod environments;
 mod notifying;
+mod replaying;
 mod telling;
 mod tls;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ use crate::commands::stores;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::error::Kind;
+use crate::flag::key::FlagKey;
 use crate::guard::alarm::AlarmKind;
 use crate::guard::alarm::AlarmName;
 use crate::guard::alarm::Alarms;
@@ -39,10 +42,13 @@ use crate::guard::stream::upstream::LaunchDarkly;
 use crate::guard::stream::upstream::SILENCE_MAX;
 use crate::settings::GuardSettings;
 use crate::settings::LogForm;
+use crate::settings::Settings;
 use crate::settings::guard::address;
 use crate::settings::guard::name;
+use crate::settings::time::wait;
 use environments::Environments;
 use notifying::Notifying;
+use replaying::Replaying;
 use telling::Telling;
 
 /// Stand on the relays' stream: what is changed reaches everyone at once, and stays
@@ -76,6 +82,22 @@ pub struct Arguments {
     #[arg(long, value_name = "WHO", default_value = "hold")]
     pub on_conflict: Conflict,
 
+    /// Who replays what is owed: a person, or the guard as soon as LaunchDarkly's API answers
+    #[arg(long, value_name = "WHO", default_value = "manual")]
+    pub replay: Replay,
+
+    /// Let --replay auto send whatever stands in the stores: whoever can write them writes LaunchDarkly through it
+    #[arg(long)]
+    pub trust_store: bool,
+
+    /// Only these flags are replayed by --replay auto; may be given several times
+    #[arg(long, value_name = "FLAG")]
+    pub replay_flag: Vec<FlagKey>,
+
+    /// How often --replay auto looks for what is owed
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = wait)]
+    pub replay_every: Duration,
+
     /// Certificate (PEM), where relays speak TLS to the guard
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -93,6 +115,15 @@ pub struct Arguments {
     pub log: Option<LogForm>,
 }
 
+/// Who replays what is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Replay {
+    /// A person, with rc replay.
+    Manual,
+    /// The guard, where nothing has to be decided.
+    Auto,
+}
+
 /// What holds where LaunchDarkly changed the same too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Conflict {
@@ -103,6 +134,26 @@ pub enum Conflict {
 }
 
 impl Arguments {
+    /// Whether a guard may replay by itself as it was told to.
+    fn may_replay(&self, settings: &Settings) -> Result<(), Failure> {
+        if self.replay == Replay::Manual {
+            return Ok(());
+        }
+        if self.shadow {
+            return Err(Failure::usage("--shadow never changes anything, and --replay auto changes LaunchDarkly"));
+        }
+        if !self.trust_store {
+            return Err(Failure::usage(
+                "--replay auto sends what stands in the stores, and nothing proves who wrote it",
+            )
+            .cause("whoever can write the stores would write LaunchDarkly through this guard")
+            .hint("If only your operators can write them: rc guard --replay auto --trust-store")
+            .hint("Else leave it to people: --replay manual"));
+        }
+        settings.required_api_key()?;
+        Ok(())
+    }
+
     /// The settings, with what was typed over them.
     fn over(&self, settings: &GuardSettings) -> GuardSettings {
         GuardSettings {
@@ -129,6 +180,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
             .hint("On the relay's own machine:          rc guard --listen 127.0.0.1:8031")
             .hint("To watch stores alone, for no relay: rc guard --no-stream"));
     }
+    arguments.may_replay(context.settings)?;
     let stores = stores::open(context.settings)?;
     let configurations = Configurations::read(context.settings).await?;
     let environments = Environments::of(context.settings, configurations, &stores, arguments.no_stream);
@@ -158,6 +210,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     };
     let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
+    let replaying = (arguments.replay == Replay::Auto)
+        .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), alarms.clone()));
     let (follow, following) =
         following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
     let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;
@@ -186,7 +240,10 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guard = Guard { parts, listener, tls, admin, name };
     let running =
         guard.start().map_err(|error| Failure::new(Kind::Other, "it did not begin").cause(error.to_string()))?;
-    telling.until(ended(), told, &notifying).await?;
+    tokio::select! {
+        told = telling.until(ended(), told, &notifying) => told?,
+        never = replaying::rounds(replaying.as_ref()) => match never {},
+    }
     telling.say("ends: relays are let go, and come back to the next one");
     running.stop().await;
     following.end().await;

@@ -87,6 +87,7 @@ fn severity(kind: AlarmKind) -> Option<Severity> {
         AlarmKind::NothingToServe | AlarmKind::StoresAway => Severity::Critical,
         AlarmKind::OverrideMade
         | AlarmKind::OverrideReached
+        | AlarmKind::OverrideArrived
         | AlarmKind::OverrideReplayed
         | AlarmKind::OverrideEnded
         | AlarmKind::OverrideKept
@@ -106,6 +107,8 @@ fn severity(kind: AlarmKind) -> Option<Severity> {
         | AlarmKind::OverrideNotKept
         | AlarmKind::OverrideUnreadable
         | AlarmKind::OverrideExpired
+        | AlarmKind::ReplayWaits
+        | AlarmKind::ReplayFailed
         | AlarmKind::NotAnnounced
         | AlarmKind::NameTaken
         | AlarmKind::PrefixesDiffer

@@ -10,13 +10,16 @@ mod lease;
 mod outcome;
 pub(super) mod owed;
 mod plan;
+mod problem;
 mod remote;
 mod report;
+pub(super) mod rounds;
 mod second_look;
 mod send;
 mod settling;
 mod stores;
 mod strays;
+mod watch;
 mod words;
 
 pub use remote::client;
@@ -61,8 +64,8 @@ use owed::Owed;
 use owed::Subject;
 use plan::Item;
 use plan::Left;
+use problem::Problem;
 use remote::Waits;
-use report::Problem;
 use report::Report;
 use stores::Ground;
 use stores::Told;
@@ -107,6 +110,10 @@ pub struct Arguments {
     /// Send also where that breaks a change scheduled in LaunchDarkly
     #[arg(long)]
     pub break_scheduled: bool,
+
+    /// Wait for LaunchDarkly and replay what needs no decision, again and again, until nothing is owed
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
 }
 
 /// The most flags that are named in a sentence.
@@ -117,6 +124,35 @@ const NAMES_MAX: usize = 5;
 /// # Errors
 /// Where nothing could be replayed at all: no stores, no token, no LaunchDarkly, another replay is running, or declined.
 pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    if arguments.watch {
+        return watch::run(&arguments, context).await;
+    }
+    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false }).await?;
+    show_report(&report, context);
+    Ok(report.code())
+}
+
+fn show_report(report: &Report, context: &Context<'_>) {
+    if context.output.wants_json() {
+        context.output.json(&report.json());
+    } else if report.done.is_empty() && report.strays.is_empty() && report.problems.is_empty() {
+        context.output.report("Nothing is owed to LaunchDarkly.");
+    } else {
+        let lines = report.lines();
+        context.output.report(&format!("{lines}{}{}", if lines.is_empty() { "" } else { "\n\n" }, report.verdict()));
+    }
+}
+
+/// Who replays, and how.
+#[derive(Clone, Copy)]
+struct How {
+    /// Who has the right to replay meanwhile, as others read it.
+    by: &'static str,
+    /// Whether LaunchDarkly is asked once whether it answers, before it is asked about anything that is owed.
+    knocks: bool,
+}
+
+async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Result<Report, Failure> {
     let scope = Scope::typed(context, &arguments.flag)?;
     let playback = overview::playback(context)?;
     // A rehearsal writes nothing, so it may run beside a replay.
@@ -129,8 +165,11 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guards = Guards::look(&surroundings.stores, targets).await;
     let surroundings = &surroundings;
     let run =
-        Run { arguments: &arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards };
+        Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, by: how.by };
     let owed = owed::owed(&views);
+    if how.knocks && !owed.owed.is_empty() {
+        remote::knock(context).await?;
+    }
     let waits = Arc::new(Waits::default());
     let mut report = match &guard {
         Some(guard) => {
@@ -144,15 +183,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
     report.problems.extend(run.problems());
-    if context.output.wants_json() {
-        context.output.json(&report.json());
-    } else if report.done.is_empty() && report.strays.is_empty() && report.problems.is_empty() {
-        context.output.report("Nothing is owed to LaunchDarkly.");
-    } else {
-        let lines = report.lines();
-        context.output.report(&format!("{lines}{}{}", if lines.is_empty() { "" } else { "\n\n" }, report.verdict()));
-    }
-    Ok(report.code())
+    Ok(report)
 }
 
 /// What all steps of a run look at.
@@ -165,6 +196,7 @@ struct Run<'r> {
     seen_at: Instant,
     loaded: &'r Loaded,
     guards: &'r Guards,
+    by: &'static str,
 }
 
 impl Run<'_> {
@@ -191,6 +223,7 @@ impl Run<'_> {
             let outcome = Outcome::Left(Left::failed(failure.clone()));
             report.done.push(Done::new(&matter, outcome, Told::default()));
         }
+        report.others = others.into_keys().collect();
         Ok(report)
     }
 
@@ -200,7 +233,7 @@ impl Run<'_> {
             rights.take_unasked(&environments);
             return Taken::default();
         }
-        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings).await
+        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings, self.by).await
     }
 
     async fn replay_held(

@@ -26,6 +26,7 @@ use crate::launchdarkly::audit::AuditLog;
 use crate::launchdarkly::client::Unread;
 use crate::launchdarkly::environment::RemoteEnvironment;
 use crate::launchdarkly::flag::RemoteFlag;
+use crate::launchdarkly::identity::Reached;
 use crate::launchdarkly::pacing::Patience;
 use crate::ui::output::Output;
 
@@ -62,6 +63,27 @@ pub fn client(
         ..ClientOptions::new(token)
     };
     Ok(Client::new(options)?)
+}
+
+/// Asks once whether LaunchDarkly answers, and takes the token.
+///
+/// # Errors
+/// Where it does not.
+pub async fn knock(context: &Context<'_>) -> Result<(), Failure> {
+    let reach = client(context, Patience::ONCE, None, None)?.reachable().await?;
+    match reach.answer {
+        Reached::Answers => Ok(()),
+        Reached::TokenRefused { status, told } => Err(Failure::new(
+            Kind::Credentials,
+            format!("LaunchDarkly does not accept the token: it answered {status}, {told}"),
+        )),
+        Reached::Unreachable { problem } => {
+            Err(Failure::new(Kind::Unreachable, format!("LaunchDarkly's API cannot be reached: {problem}")))
+        }
+        Reached::Failing { problem } => {
+            Err(Failure::new(Kind::Unreachable, format!("LaunchDarkly's API is not well: {problem}")))
+        }
+    }
 }
 
 /// Says each wait on standard error.

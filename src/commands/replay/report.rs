@@ -1,5 +1,7 @@
 //! The report of a replay: what came of everything, for people and as JSON. Data in, text out.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::change::target::Target;
@@ -10,10 +12,11 @@ use crate::commands::replay::outcome::StrayDone;
 use crate::commands::replay::outcome::StrayOutcome;
 use crate::commands::replay::outcome::Way;
 use crate::commands::replay::plan::Left;
+use crate::commands::replay::problem::Problem;
 use crate::commands::replay::stores::Came;
 use crate::commands::replay::words;
 use crate::error::ExitCode;
-use crate::error::Failure;
+use crate::flag::key::Environment;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
 use crate::ui::output::GOOD;
@@ -38,27 +41,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// How many changes were moved to `playback/replayed/`.
     pub moved: usize,
-}
-
-/// Something that could not be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Which environment, store or file.
-    pub what: String,
-    /// What is wrong.
-    pub why: String,
-    /// Its part in the exit code.
-    #[serde(skip)]
-    pub code: Option<ExitCode>,
-}
-
-impl Problem {
-    /// A failure about `what`.
-    pub fn of(what: impl Into<String>, failure: Failure) -> Self {
-        let code = Some(failure.exit_code());
-        let why = std::iter::once(failure.message).chain(failure.causes).chain(failure.hints).collect::<Vec<_>>();
-        Self { what: what.into(), why: why.join(": "), code }
-    }
+    /// The environments that somebody else replays at this moment.
+    pub others: BTreeSet<Environment>,
 }
 
 impl Report {

@@ -280,7 +280,7 @@ fn in_words<'m>(
         }
         News::Replayed(override_, version) => {
             let told = format!("LaunchDarkly has the override of {} as version {version}", override_.flag);
-            Some((AlarmKind::OverrideReplayed, override_.flag.clone(), told))
+            Some((AlarmKind::OverrideArrived, override_.flag.clone(), told))
         }
         News::Over(flag) => {
             let mark = ended(flag)?;

@@ -114,6 +114,7 @@ impl Rights {
         views: &[EnvironmentView<'_>],
         stores: &Stores,
         settings: &Settings,
+        by: &str,
     ) -> Taken {
         let home = home(&settings.playback);
         let views = views.iter().filter(|view| environments.contains(&view.environment));
@@ -122,7 +123,7 @@ impl Rights {
             async move {
                 let targets = view.targets.iter().flatten().map(|view| &view.chosen.target);
                 let targets: Vec<_> = targets.filter_map(|target| Some((store_of(stores, target)?, target))).collect();
-                (view.environment.clone(), take_one(&view.environment, &targets, settings, home).await)
+                (view.environment.clone(), take_one(&view.environment, &targets, settings, (by, home)).await)
             }
         });
         let mut taken = Taken::default();
@@ -182,7 +183,7 @@ async fn take_one(
     environment: &Environment,
     targets: &[(&Arc<dyn Store>, &Target)],
     settings: &Settings,
-    home: Option<String>,
+    (by, home): (&str, Option<String>),
 ) -> TakenOne {
     let since = Timestamp::now();
     let lasts = lasts(settings);
@@ -190,7 +191,7 @@ async fn take_one(
         token: uuid::Uuid::now_v7().to_string(),
         format: LEASE_FORMAT,
         actor: settings.actor.clone(),
-        by: "rc replay".to_owned(),
+        by: by.to_owned(),
         since,
         until: until(lasts),
         home,

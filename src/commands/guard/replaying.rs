@@ -1,0 +1,104 @@
+//! The guard that replays by itself: rounds of `rc replay`'s own code beside it, with a playback of the guard's own, and what
+//! came of each as alarms. What needs a decision is left to a person.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::path::Path;
+
+use super::Arguments;
+use crate::change::id::Actor;
+use crate::commands::Context;
+use crate::commands::replay::rounds;
+use crate::commands::replay::rounds::Pace;
+use crate::commands::replay::rounds::Round;
+use crate::error::Failure;
+use crate::error::Kind;
+use crate::flag::key::FlagKey;
+use crate::guard::alarm::AlarmKind;
+use crate::guard::alarm::AlarmName;
+use crate::guard::alarm::Alarms;
+use crate::settings::GlobalArguments;
+use crate::settings::Settings;
+use crate::ui::output::Output;
+use crate::ui::prompt::Prompter;
+
+/// The folder below the guard's own in which it writes down what it replays.
+const PLAYBACK: &str = "replays";
+
+/// What replaying by itself needs.
+pub struct Replaying {
+    settings: Settings,
+    typed: GlobalArguments,
+    flags: Vec<FlagKey>,
+    every: std::time::Duration,
+    alarms: Alarms,
+}
+
+impl Replaying {
+    /// As it was told to.
+    pub fn new(arguments: &Arguments, context: &Context<'_>, state: &Path, actor: Actor, alarms: Alarms) -> Self {
+        let settings =
+            Settings { playback: state.join(PLAYBACK), actor, yes: false, no_input: true, ..context.settings.clone() };
+        let (flags, every) = (arguments.replay_flag.clone(), arguments.replay_every);
+        Self { settings, typed: context.typed.clone(), flags, every, alarms }
+    }
+
+    async fn round(&self) -> Result<Round, Failure> {
+        let (output, _, _) = Output::captured();
+        let prompter = Prompter::new(&output, false, true);
+        let context = Context { settings: &self.settings, typed: &self.typed, output: &output, prompter };
+        rounds::round(&self.flags, &context, "rc guard").await
+    }
+
+    /// Tells what came of a round. `stand` are the alarms about what is left.
+    fn tell(&self, round: &Result<Round, Failure>, stand: &mut BTreeSet<AlarmName>) {
+        let failed = AlarmName { kind: AlarmKind::ReplayFailed, environment: None, flag: None };
+        let round = match round {
+            Ok(round) => round,
+            // LaunchDarkly is away: that is told of its stream.
+            Err(failure) if failure.kind == Kind::Unreachable => return,
+            Err(failure) => {
+                let words: Vec<&str> = [&failure.message]
+                    .into_iter()
+                    .chain(&failure.causes)
+                    .chain(&failure.hints)
+                    .map(String::as_str)
+                    .collect();
+                self.alarms.raise(failed, format!("what is owed is not replayed: {}", words.join(": ")));
+                return;
+            }
+        };
+        self.alarms.clear(&failed);
+        let name = |kind, (environment, flag): &(_, FlagKey)| {
+            let environment: &crate::flag::key::Environment = environment;
+            AlarmName { kind, environment: Some(environment.to_string()), flag: Some(flag.clone()) }
+        };
+        for (subject, version) in &round.sent {
+            let told = format!("{} replayed: LaunchDarkly has it as v{version}", subject.1);
+            self.alarms.tell_once(name(AlarmKind::OverrideReplayed, subject), told);
+        }
+        let mut left = BTreeSet::new();
+        for (subject, why) in &round.left {
+            let name = name(AlarmKind::ReplayWaits, subject);
+            self.alarms.raise(name.clone(), format!("{} is owed to LaunchDarkly and was not sent: {why}", subject.1));
+            left.insert(name);
+        }
+        if !round.is_busy {
+            stand.difference(&left).for_each(|name| self.alarms.clear(name));
+            *stand = left;
+        }
+    }
+}
+
+/// Replays again and again. Without anything to do it waits for ever.
+pub async fn rounds(replaying: Option<&Replaying>) -> Infallible {
+    let Some(replaying) = replaying else { return std::future::pending().await };
+    let mut pace = Pace::new(replaying.every);
+    let mut stand = BTreeSet::new();
+    loop {
+        let round = replaying.round().await;
+        replaying.tell(&round, &mut stand);
+        let moved = round.is_ok_and(|round| !round.sent.is_empty() || round.left.is_empty());
+        tokio::time::sleep(pace.wait(moved, rounds::chance())).await;
+    }
+}
