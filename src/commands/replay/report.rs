@@ -152,15 +152,10 @@ fn way_out(stray: &StrayDone) -> String {
     let StrayOutcome::Undecided { way, .. } = &stray.outcome else { return String::new() };
     let (environment, flag) = &stray.subject;
     let place = format!("-p {} -e {}", environment.project, environment.key);
+    let over = format!("if it is over: {}", words::command_for(&stray.subject, "--on-conflict launchdarkly"));
     match way {
-        Way::GiveUp => {
-            format!("if it is over: {}", words::command_for(&stray.subject, "--on-conflict launchdarkly"))
-        }
-        Way::Resume => format!(
-            "to write it: rc update --resume {}   if it is over: {}",
-            stray.change.short(),
-            words::command_for(&stray.subject, "--on-conflict launchdarkly")
-        ),
+        Way::GiveUp => over,
+        Way::Resume => format!("to write it: rc update --resume {}   {over}", stray.change.short()),
         Way::Undo => format!("to put LaunchDarkly's record back: rc undo {flag} {place}"),
         Way::Again => "rc replay again".to_owned(),
         Way::Look => format!("rc show {flag} {place}"),
@@ -296,9 +291,7 @@ fn stray_told(stray: &StrayDone) -> String {
         StrayOutcome::Nowhere => {
             format!("stands in no store, so nothing is owed. To write it: rc update --resume {}", stray.change.short())
         }
-        StrayOutcome::Superseded { by } => {
-            format!("over: stands in no store, and change {} was made here after it", by.short())
-        }
+        StrayOutcome::Superseded { by } => format!("over: stands in no store, and change {} came after it", by.short()),
         StrayOutcome::GivenUp => "given up".to_owned(),
         StrayOutcome::Undone(targets) => {
             let stores: Vec<String> = targets.iter().map(|target| target.store.clone()).collect();

@@ -333,7 +333,7 @@ impl Play {
     }
 
     fn learn(&mut self, contents: &[Content]) {
-        for (known, content) in self.contents.iter().zip(contents) {
+        for (store, (known, content)) in self.contents.iter().zip(contents).enumerate() {
             let new = content.overrides.iter().filter(|(flag, text)| known.overrides.get(*flag) != Some(text));
             for edition in new.filter_map(|(_, text)| Edition::parse(text).ok()) {
                 let stood = known.records.get(&edition.flag).filter(|_| !known.overrides.contains_key(&edition.flag));
@@ -341,7 +341,7 @@ impl Play {
                     self.editions.meet(&edition, &found);
                 }
                 let before = known.overrides.get(&edition.flag).and_then(|text| Edition::parse(text).ok());
-                self.editions.came(&edition, before.as_ref());
+                self.editions.came(store, &edition, before.as_ref());
                 self.editions.learn(&edition);
             }
         }

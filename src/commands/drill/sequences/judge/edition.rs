@@ -126,8 +126,8 @@ pub struct Editions {
     known: BTreeMap<(String, String), Vec<Edition>>,
     /// Records, by flag, that an override met in a store which had none, and took for LaunchDarkly's.
     met: BTreeMap<String, Vec<Value>>,
-    /// The changes of each flag in the order in which they came to stores: one that came to several is there as often.
-    came: BTreeMap<String, Vec<String>>,
+    /// The changes of each flag in the order in which they came to each store, by flag and the store's number.
+    came: BTreeMap<(String, usize), Vec<String>>,
 }
 
 impl Editions {
@@ -147,16 +147,19 @@ impl Editions {
     }
 
     /// Takes note of the changes that a store has got with an override that it did not have: `before` is what stood there.
-    pub fn came(&mut self, edition: &Edition, before: Option<&Edition>) {
+    pub fn came(&mut self, store: usize, edition: &Edition, before: Option<&Edition>) {
         let is_new = |change: &&String| !before.is_some_and(|before| before.changes.contains(change));
         let new = edition.changes.iter().filter(is_new).cloned();
-        self.came.entry(edition.flag.clone()).or_default().extend(new);
+        self.came.entry((edition.flag.clone(), store)).or_default().extend(new);
     }
 
-    /// Whether a store has got another change of a flag after it got this one for the last time.
+    /// Whether a store has got another change of a flag after it got this one for the last time. Each store by itself: what
+    /// a failover brings back in one does not make an older change the later one in the others.
     pub fn has_later(&self, flag: &str, change: &str) -> bool {
-        let came = self.came.get(flag).map(Vec::as_slice).unwrap_or_default();
-        came.last().is_some_and(|last| last != change) && came.iter().any(|one| one == change)
+        let of_flag = self.came.iter().filter(|((of, _), _)| of == flag);
+        of_flag
+            .map(|(_, came)| came)
+            .any(|came| came.last().is_some_and(|last| last != change) && came.iter().any(|one| one == change))
     }
 
     /// Whether an override has taken this record for LaunchDarkly's where none stood: where our keys were lost, and an older
@@ -208,16 +211,21 @@ mod tests {
         };
         let (newer, both) = (edition(&["2"]), edition(&["2", "1"]));
         let mut editions = Editions::default();
-        editions.came(&newer, None);
+        editions.came(0, &newer, None);
         assert!(!editions.has_later("checkout", "2"));
         assert!(!editions.has_later("checkout", "1"), "no store has it");
-        editions.came(&both, Some(&newer));
+        editions.came(1, &edition(&["3"]), None);
+        assert!(!editions.has_later("checkout", "2"), "on another side of a broken network");
+        editions.came(0, &both, Some(&newer));
         assert!(editions.has_later("checkout", "2") && !editions.has_later("checkout", "1"));
-        editions.came(&both, None);
+        editions.came(0, &both, None);
         assert!(editions.has_later("checkout", "2") && !editions.has_later("checkout", "1"));
         // A failover brings it back.
-        editions.came(&newer, None);
+        editions.came(0, &newer, None);
         assert!(!editions.has_later("checkout", "2") && editions.has_later("checkout", "1"));
+        // Another store has had both, and did not fail over.
+        editions.came(1, &both, None);
+        assert!(editions.has_later("checkout", "2"));
         assert!(!editions.has_later("tier", "2"));
     }
 
