@@ -244,7 +244,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         told = telling.until(ended(), told, &notifying) => told?,
         never = replaying::rounds(replaying.as_ref()) => match never {},
     }
-    telling.say("ends: relays are let go, and come back to the next one");
+    telling.say(if arguments.no_stream { "ends" } else { "ends: relays are let go, and come back to the next one" });
     running.stop().await;
     following.end().await;
     notifying.end().await;
