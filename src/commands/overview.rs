@@ -17,6 +17,7 @@ use crate::change::state;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::place::Surroundings;
+use crate::commands::relays::Before;
 use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::survey::TargetView;
@@ -72,6 +73,28 @@ impl EnvironmentView<'_> {
         let views = self.targets.as_ref().map(Vec::as_slice).unwrap_or_default();
         views.iter().filter_map(|view| Some((&view.chosen, view.reading.as_ref().err()?)))
     }
+
+    /// The targets; none where they are not known.
+    pub fn chosen(&self) -> Vec<Chosen> {
+        self.targets.iter().flatten().map(|target| target.chosen.clone()).collect()
+    }
+
+    /// The targets, each with the relays before it. A named SDK key that cannot be read counts as none: `rc doctor` says what
+    /// is wrong with it.
+    pub fn relays_before<'f>(
+        &self,
+        context: &Context<'_>,
+        surroundings: &'f Surroundings,
+    ) -> Vec<(Chosen, Vec<Before<'f>>)> {
+        let (chosen, key) = (self.chosen(), surroundings.given_key(context, &self.environment).ok().flatten());
+        let before = surroundings.relays_before(&self.environment, &chosen, key.as_ref());
+        chosen.into_iter().zip(before).collect()
+    }
+}
+
+/// The targets of all environments that are known.
+pub fn targets(views: &[EnvironmentView<'_>]) -> impl Iterator<Item = Target> {
+    views.iter().flat_map(EnvironmentView::chosen).map(|chosen| chosen.target)
 }
 
 /// Which environments and flags are looked at.
@@ -131,10 +154,7 @@ pub fn unseen<'s>(
     surroundings: &'s Surroundings,
     views: &[EnvironmentView<'_>],
 ) -> Vec<(&'s str, &'s crate::store::StoreError)> {
-    let counted = |label: &str| {
-        let mut targets = views.iter().flat_map(|view| view.targets.iter().flatten());
-        targets.any(|target| target.chosen.target.store == label)
-    };
+    let counted = |label: &str| targets(views).any(|target| target.store == label);
     let silent =
         surroundings.prefixes.iter().filter_map(|(label, found)| Some((label.as_str(), found.as_ref().err()?)));
     silent.filter(|(label, _)| !counted(label)).collect()

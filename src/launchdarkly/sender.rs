@@ -2,8 +2,6 @@
 //! since it was refused then; after anything else the caller must read again and decide again.
 
 use std::fmt;
-use std::hash::BuildHasher as _;
-use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -134,7 +132,7 @@ impl Sender {
         // Not waited for: somebody else's request may be under way, and this is to answer at once.
         if let (Ok(answer), Ok(mut pace)) = (&outcome, self.pace.try_lock()) {
             let refused = answer.status == 429;
-            pace.learn("GET /caller-identity", sent, received, refused, &answer.signals, chance());
+            pace.learn("GET /caller-identity", sent, received, refused, &answer.signals, fastrand::f64());
             clock_wrong_by_ms = pace.skew().and_then(|skew| skew.wrong_by_ms());
         }
         let failing = |problem: &str| Reached::Failing { problem: problem.to_owned() };
@@ -201,7 +199,7 @@ impl Sender {
             let mut asked = None;
             if let Ok(answer) = &outcome {
                 let refused = answer.status == 429;
-                pace.learn(call.route, sent, self.now(), refused, &answer.signals, chance());
+                pace.learn(call.route, sent, self.now(), refused, &answer.signals, fastrand::f64());
                 if refused && attempts >= patience.attempts {
                     let wait = pace.wait(call.route, self.now());
                     return Err(ApiError::RateLimited { what: call.what.clone(), wait });
@@ -226,7 +224,9 @@ impl Sender {
             };
             let Some(why) = why.filter(|_| !call.changes) else { return Err(error) };
             let elapsed = began.elapsed().saturating_sub(limited);
-            let Some(wait) = pacing::back_off(patience, attempts, elapsed, asked, chance()) else { return Err(error) };
+            let Some(wait) = pacing::back_off(patience, attempts, elapsed, asked, fastrand::f64()) else {
+                return Err(error);
+            };
             self.sleep(wait, why).await;
         }
     }
@@ -272,7 +272,7 @@ impl Sender {
             ApiError::Server { .. } => WaitReason::ServerError,
             _ => WaitReason::NoAnswer,
         };
-        if let Some(wait) = pacing::back_off(patience, attempts_made, Duration::ZERO, None, chance()) {
+        if let Some(wait) = pacing::back_off(patience, attempts_made, Duration::ZERO, None, fastrand::f64()) {
             self.sleep(wait, why).await;
         }
     }
@@ -288,13 +288,4 @@ impl Sender {
     fn now(&self) -> Moment {
         Moment { steady: self.started.elapsed(), wall_ms: jiff::Timestamp::now().as_millisecond() }
     }
-}
-
-/// A random number in 0..1. A hasher's random key will do: it only spreads out waits.
-fn chance() -> f64 {
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    // 53 bits, as many as a double holds exactly.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
-    chance
 }

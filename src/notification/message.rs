@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::notification::Notice;
 use crate::notification::Place;
 use crate::notification::PlaceKind;
+use crate::notification::Severity;
 
 /// The header with the signature of a webhook's body: `sha256=` and the hex digits of the HMAC over time, a dot, and body.
 pub const SIGNATURE: &str = "x-relay-commander-signature";
@@ -41,7 +42,7 @@ pub fn message(place: &Place, notice: &Notice, sent_at: i64) -> Option<Message> 
         // Slack reads &, < and > as the beginning of links and of calls for everybody; nothing else is interpreted then.
         PlaceKind::Slack => plain(json!({ "text": slack_escaped(&cut(&notice.line())), "mrkdwn": false })),
         PlaceKind::Teams => plain(teams(&cut(&notice.line()))),
-        PlaceKind::PagerDuty { .. } if notice.severity == crate::notification::Severity::Info => return None,
+        PlaceKind::PagerDuty { .. } if notice.severity == Severity::Info => return None,
         PlaceKind::PagerDuty { routing_key } => plain(pagerduty(routing_key.expose(), notice)),
     })
 }
@@ -64,8 +65,11 @@ fn own(notice: &Notice) -> Value {
 fn signature(key: &str, sent_at: i64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
     let tag = hmac::sign(&key, format!("{sent_at}.{body}").as_bytes());
-    let digits = tag.as_ref().iter().fold(String::with_capacity(64), |digits, byte| format!("{digits}{byte:02x}"));
-    format!("sha256={digits}")
+    format!("sha256={}", hexadecimal(tag.as_ref()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn slack_escaped(text: &str) -> String {
@@ -110,8 +114,7 @@ fn dedup_key(subject: &str) -> String {
     if subject.len() <= 255 {
         return subject.to_owned();
     }
-    let digest = ring::digest::digest(&ring::digest::SHA256, subject.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |digits, byte| format!("{digits}{byte:02x}"))
+    hexadecimal(ring::digest::digest(&ring::digest::SHA256, subject.as_bytes()).as_ref())
 }
 
 /// Cut where it is too long, and without control characters: a line stays a line.
@@ -130,7 +133,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::notification::Severity;
     use crate::ui::secret::Secret;
 
     fn notice(told: &str) -> Notice {

@@ -164,6 +164,11 @@ impl RelayStatus {
         })
     }
 
+    /// Whether it has environments, and this is so for each of them.
+    pub fn all(&self, is_so: impl Fn(&EnvironmentStatus) -> bool) -> bool {
+        !self.environments.is_empty() && self.environments.iter().all(is_so)
+    }
+
     /// The first number of the version.
     pub fn major_version(&self) -> Option<u64> {
         self.version.as_ref()?.trim_start_matches('v').split('.').next()?.parse().ok()

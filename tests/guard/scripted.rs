@@ -16,6 +16,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use super::wire::LONG;
+use super::wire::header;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -31,11 +32,7 @@ pub struct Request {
 impl Request {
     /// A header, empty where it is not there.
     pub fn header(&self, name: &str) -> &str {
-        let found = self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then_some(value.trim())
-        });
-        found.unwrap_or_default()
+        header(&self.head, name)
     }
 }
 

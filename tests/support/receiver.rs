@@ -14,6 +14,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::wire::LONG;
+use super::wire::header;
 
 /// What came.
 #[derive(Debug, Clone)]
@@ -28,11 +29,7 @@ pub struct Received {
 impl Received {
     /// A header, empty where it is not there.
     pub fn header(&self, name: &str) -> &str {
-        let found = self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then_some(value.trim())
-        });
-        found.unwrap_or_default()
+        header(&self.head, name)
     }
 
     /// The body as JSON.
@@ -115,11 +112,11 @@ fn serve(mut stream: TcpStream, received: &Mutex<Vec<Received>>, manner: &Mutex<
         bytes.extend_from_slice(&piece[..read]);
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
-        });
-        break (head.to_owned(), length.unwrap_or_default());
+        let length = match header(head, "content-length") {
+            "" => 0,
+            length => length.parse::<usize>().unwrap(),
+        };
+        break (head.to_owned(), length);
     };
     let begin = head.len() + 4;
     while bytes.len() < begin + length {

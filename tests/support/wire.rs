@@ -13,6 +13,15 @@ pub const LONG: Duration = Duration::from_secs(40);
 /// What the relay of LaunchDarkly calls itself.
 pub const AGENT: &str = "GoClient/7.6.0 LDRelay/8.10.1";
 
+/// A header in the head of a request or an answer; empty where it is not there.
+pub fn header<'h>(head: &'h str, name: &str) -> &'h str {
+    let found = head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then_some(value.trim())
+    });
+    found.unwrap_or_default()
+}
+
 /// An open connection after the head of the answer.
 pub struct Wire {
     stream: TcpStream,

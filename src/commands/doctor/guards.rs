@@ -13,7 +13,6 @@ use crate::commands::guards::Guards;
 use crate::commands::guards::Link;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
-use crate::commands::targets::Chosen;
 use crate::guard::presence::Presence;
 use crate::guard::presence::place_in_words;
 use crate::ui::harmless::excerpt;
@@ -119,12 +118,8 @@ fn links(
 ) -> Links {
     let mut links = Links::default();
     for view in views {
-        let Ok(targets) = &view.targets else { continue };
-        let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
-        // What is wrong with it is told where the relays are.
-        let key = surroundings.given_key(context, &view.environment).ok().flatten();
-        let before = surroundings.relays_before(&view.environment, &chosen, key.as_ref());
-        for (chosen, before) in chosen.iter().zip(before) {
+        // What is wrong with a key is told where the relays are.
+        for (chosen, before) in view.relays_before(context, surroundings) {
             for (link, one) in guards.links(&chosen.target, &before).into_iter().zip(&before) {
                 let relay = one.relay.address.label();
                 told(&view.environment.to_string(), relay, &link, findings);

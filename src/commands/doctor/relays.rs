@@ -15,7 +15,6 @@ use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
 use crate::commands::relays::Relay;
-use crate::commands::targets::Chosen;
 use crate::relay::cache_time::CacheTime;
 use crate::relay::configuration::RelayConfiguration;
 use crate::relay::judgement;
@@ -212,8 +211,7 @@ fn restart(
         Some(prefix) if filled.get(prefix).copied().unwrap_or(false) => StoreState::Complete,
         _ => StoreState::NotComplete,
     };
-    let is_on_guard = |environment: &EnvironmentStatus| links.of(label, &environment.key).is_on();
-    let all_on_guard = !status.environments.is_empty() && status.environments.iter().all(is_on_guard);
+    let all_on_guard = status.all(|environment| links.of(label, &environment.key).is_on());
     match judgement::restart_is_safe(status, configuration, all_on_guard, store) {
         Ok(()) => {
             let told = match all_on_guard {
@@ -240,11 +238,10 @@ fn served(context: &Context<'_>, surroundings: &Surroundings, view: &Environment
             None
         }
     };
-    let Ok(targets) = &view.targets else { return };
     if surroundings.fleet.relays.is_empty() {
         return;
     }
-    let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
+    let chosen = view.chosen();
     let before = surroundings.relays_before(&view.environment, &chosen, given.as_ref());
     for (chosen, before) in chosen.iter().zip(before) {
         if before.is_empty() {

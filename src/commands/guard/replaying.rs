@@ -99,6 +99,6 @@ pub async fn rounds(replaying: Option<&Replaying>) -> Infallible {
         let round = replaying.round().await;
         replaying.tell(&round, &mut stand);
         let moved = round.is_ok_and(|round| !round.sent.is_empty() || round.left.is_empty());
-        tokio::time::sleep(pace.wait(moved, rounds::chance())).await;
+        tokio::time::sleep(pace.wait(moved, fastrand::f64())).await;
     }
 }

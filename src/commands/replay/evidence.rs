@@ -20,7 +20,6 @@ use crate::commands::place::Surroundings;
 use crate::commands::replay::delivered::Delivered;
 use crate::commands::replay::delivered::Wanted;
 use crate::commands::replay::owed::Subject;
-use crate::commands::targets::Chosen;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
@@ -58,14 +57,11 @@ impl Evidence {
             let environment = &view.environment;
             let flags: Vec<FlagKey> =
                 subjects.iter().filter(|(of, _)| of == environment).map(|(_, flag)| flag.clone()).collect();
-            let Ok(targets) = &view.targets else { continue };
             if flags.is_empty() {
                 continue;
             }
-            let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
-            let key = surroundings.given_key(context, environment).ok().flatten();
-            let before = surroundings.relays_before(environment, &chosen, key.as_ref());
-            let own = chosen.iter().zip(before).filter(|(chosen, _)| !guards.hold(&chosen.target));
+            let before = view.relays_before(context, surroundings).into_iter();
+            let own = before.filter(|(chosen, _)| !guards.hold(&chosen.target));
             for before in own.flat_map(|(_, before)| before).take(WATCHES_MAX.saturating_sub(watches.len())) {
                 if let Some(key) = &before.key {
                     let watch = Watch::open(client, &before.relay.address, key, before.filter.as_deref(), &flags);

@@ -161,8 +161,7 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Re
     let surroundings = Surroundings::look(context).await?;
     let seen_at = Instant::now();
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
-    let targets = views.iter().flat_map(|view| view.targets.iter().flatten()).map(|view| view.chosen.target.clone());
-    let guards = Guards::look(&surroundings.stores, targets).await;
+    let guards = Guards::look(&surroundings.stores, overview::targets(&views)).await;
     let surroundings = &surroundings;
     let run =
         Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, by: how.by };

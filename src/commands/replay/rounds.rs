@@ -100,11 +100,6 @@ impl Pace {
     }
 }
 
-/// Something in 0..1.
-pub fn chance() -> f64 {
-    f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 256.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +112,6 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 8].map(Duration::from_secs));
         assert_eq!(pace.wait(true, 0.0), second);
         assert_eq!(pace.wait(false, 1.0), second / 2);
-        assert!((0..100).map(|_| chance()).all(|chance| (0.0..1.0).contains(&chance)));
+        assert!((0..100).map(|_| fastrand::f64()).all(|chance| (0.0..1.0).contains(&chance)));
     }
 }

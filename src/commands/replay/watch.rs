@@ -8,7 +8,6 @@ use super::How;
 use super::report_of;
 use super::rounds::Pace;
 use super::rounds::Round;
-use super::rounds::chance;
 use super::show_report;
 use crate::commands::Context;
 use crate::error::ExitCode;
@@ -54,6 +53,6 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             Err(failure) => return Err(failure),
         };
         let _progress = Progress::start(context.output, &format!("{words}; waits. Ctrl-C ends it, nothing is lost"));
-        tokio::time::sleep(pace.wait(moved, chance())).await;
+        tokio::time::sleep(pace.wait(moved, fastrand::f64())).await;
     }
 }

@@ -172,8 +172,10 @@ async fn of_environment(
     scope: &Scope,
     owed: &Owed,
 ) -> Vec<Facts> {
-    let Ok(targets) = &view.targets else { return Vec::new() };
-    let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
+    if view.targets.is_err() {
+        return Vec::new();
+    }
+    let chosen = view.chosen();
     let silent: Vec<(Chosen, String)> =
         view.silent().map(|(chosen, error)| (chosen.clone(), error.to_string())).collect();
     let mut all: BTreeMap<FlagKey, Facts> = BTreeMap::new();

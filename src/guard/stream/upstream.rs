@@ -2,8 +2,6 @@
 //! somebody listens. NETWORK. It must not know what events mean, or who gets them. The key goes to LaunchDarkly's address
 //! and nowhere else: redirects are not followed.
 
-use std::hash::BuildHasher as _;
-use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +168,7 @@ impl LaunchDarkly {
     pub async fn follow(&self, asked: Asked, heard: mpsc::Sender<Heard>, again: Arc<Notify>) {
         let mut backoff = Backoff::default();
         loop {
-            let mut ended = Ended { chance: chance(), ..Ended::default() };
+            let mut ended = Ended { chance: fastrand::f64(), ..Ended::default() };
             let gone = match self.open(&asked).await {
                 Ok(response) => {
                     // A wish to open it anew that came too late for the one before is not about this one.
@@ -305,15 +303,6 @@ fn cause(error: &reqwest::Error) -> String {
         }
     }
     innermost.to_string()
-}
-
-/// A random number in 0..1. A hasher's random key will do: it only spreads out waits.
-fn chance() -> f64 {
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    // 53 bits, as many as a double holds exactly.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let chance = (random >> 11) as f64 / (1_u64 << 53) as f64;
-    chance
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::change::seen::Copy;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
 use crate::commands::guards::Link;
+use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
 use crate::commands::survey;
@@ -14,11 +15,13 @@ use crate::commands::survey::Extent;
 use crate::commands::targets::Chosen;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
+use crate::relay::configuration::RelayConfiguration;
 use crate::relay::judgement;
 use crate::relay::judgement::RestartDanger;
 use crate::relay::judgement::StoreState;
 use crate::relay::sdk_key::SdkKey;
 use crate::relay::status::EnvironmentStatus;
+use crate::relay::status::RelayStatus;
 
 /// One environment of a relay.
 #[derive(Debug, Clone)]
@@ -48,28 +51,21 @@ impl Footings {
         surroundings: &Surroundings,
         views: &[EnvironmentView<'_>],
     ) -> Self {
-        let targets =
-            views.iter().flat_map(|view| view.targets.iter().flatten()).map(|view| view.chosen.target.clone());
-        let guards = Guards::look(&surroundings.stores, targets).await;
+        let guards = Guards::look(&surroundings.stores, overview::targets(views)).await;
         let mut footings = Self::default();
         for view in views {
-            let Ok(targets) = &view.targets else { continue };
-            let chosen: Vec<Chosen> = targets.iter().map(|target| target.chosen.clone()).collect();
-            let key = surroundings.given_key(context, &view.environment).ok().flatten();
-            let before = surroundings.relays_before(&view.environment, &chosen, key.as_ref());
-            let all = survey::look(&surroundings.stores, &chosen, Extent::All).await;
-            let counts: Vec<u64> = all.iter().map(flag_count).collect();
-            for ((target, before), count) in all.iter().zip(before).zip(&counts) {
-                // Payload filters' copies have fewer flags by their nature.
-                let alike = all.iter().zip(&counts).filter(|(other, _)| {
-                    other.chosen.is_filter_copy == target.chosen.is_filter_copy && !target.chosen.is_filter_copy
-                });
-                let most = alike.map(|(_, count)| *count).max().unwrap_or(*count);
+            let all = survey::look(&surroundings.stores, &view.chosen(), Extent::All).await;
+            // Payload filters' copies have fewer flags by their nature.
+            let whole = all.iter().filter(|target| !target.chosen.is_filter_copy);
+            let most = whole.map(flag_count).max().unwrap_or_default();
+            for (target, (_, before)) in all.iter().zip(view.relays_before(context, surroundings)) {
+                let has = flag_count(target);
+                let most = if target.chosen.is_filter_copy { has } else { most };
                 for (link, one) in guards.links(&target.chosen.target, &before).into_iter().zip(&before) {
                     let Some(environment) = one.environment else { continue };
                     let footing = Footing {
                         environment: view.environment.to_string(),
-                        store: store_state(target, *count, most),
+                        store: store_state(target, has, most),
                         link,
                         key: one.key.clone(),
                         filter: one.filter.clone(),
@@ -95,12 +91,11 @@ impl Footings {
     pub(super) fn is_safe(
         &self,
         relay: &str,
-        status: &crate::relay::status::RelayStatus,
-        configuration: Option<&crate::relay::configuration::RelayConfiguration>,
+        status: &RelayStatus,
+        configuration: Option<&RelayConfiguration>,
     ) -> Result<(), RestartDanger> {
         let of = |environment: &EnvironmentStatus| self.0.get(&(relay.to_owned(), environment.key.clone()));
-        let on_guard = |environment: &EnvironmentStatus| of(environment).is_some_and(|footing| footing.link.is_on());
-        let all_on_guard = !status.environments.is_empty() && status.environments.iter().all(on_guard);
+        let all_on_guard = status.all(|environment| of(environment).is_some_and(|footing| footing.link.is_on()));
         let store = |environment: &EnvironmentStatus| of(environment).map_or(StoreState::NotComplete, |one| one.store);
         judgement::restart_is_safe(status, configuration, all_on_guard, store)
     }
