@@ -83,6 +83,14 @@ impl AuditEntry {
         !only_asks && self.comment.contains(&change.to_string())
     }
 
+    /// The newest of the changes that the entry is the replay of: the last one that our comment names in its brackets
+    /// ([`super::comment::comment`]). `None` for an entry that is no replay.
+    pub fn newest_change(&self) -> Option<ChangeId> {
+        let (_, named) = self.comment.rsplit_once("(change")?;
+        let ids = named.split(|character: char| !character.is_ascii_hexdigit() && character != '-');
+        ids.filter_map(|id| id.parse().ok()).filter(|change| self.is_replay_of(*change)).last()
+    }
+
     /// Whether the entry wrote `aspect`.
     pub fn wrote(&self, aspect: Aspect) -> Wrote {
         let written: Vec<Option<&[Aspect]>> = self.actions.iter().map(|action| written_by(action)).collect();

@@ -28,7 +28,9 @@ pub struct Told {
 /// Reads it off. `moved`: by how much LaunchDarkly's version has gone up since the override's base.
 pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
     let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
-    let ours = |entry: &&AuditEntry| override_.changes.iter().any(|change| entry.is_replay_of(*change));
+    // An entry that names a change of ours and ends with one that we do not know is a later edition of this override, which
+    // the store has lost (a failover): what it wrote was decided after all that stands here.
+    let ours = |entry: &&AuditEntry| entry.newest_change().is_some_and(|newest| override_.changes.contains(&newest));
     let touches = |entry: &&AuditEntry| touched.iter().any(|aspect| entry.wrote(*aspect) != Wrote::No);
     let by_others = |entry: &&AuditEntry| touches(entry) && !ours(entry);
     // Whoever names a variation by its place stands on the list. A list that is another one now is seen by comparing; one
@@ -40,8 +42,9 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
         let is_it = newest.is_some_and(|change| entry.is_replay_of(change));
         is_it && touched.iter().any(|aspect| entry.wrote(*aspect) == Wrote::Yes)
     };
-    let delivered = audit.entries.iter().position(|entry| delivering(&entry));
-    let after = delivered.unwrap_or(audit.entries.len());
+    let first = |wanted: &dyn Fn(&&AuditEntry) -> bool| audit.entries.iter().position(|entry| wanted(&entry));
+    let delivered = first(&|entry| delivering(entry) && ours(entry)).or_else(|| first(&delivering));
+    let since = delivered.map_or(audit.entries.len(), |position| position.saturating_add(1));
     let began = began(override_);
     let after_the_beginning = |entry: &&AuditEntry| began.is_none_or(|began| entry.at >= began);
     let is_touched = audit.entries.iter().filter(after_the_beginning).any(|entry| by_others(&entry));
@@ -60,7 +63,7 @@ pub fn told(audit: &AuditLog, override_: &Override, moved: u64) -> Told {
             ours: whose(audit, &touched, ours),
         },
         delivered: delivered.and_then(|newer| u64::try_from(newer).ok()),
-        since: audit.entries.iter().take(after).find(by_others).cloned(),
+        since: audit.entries.iter().take(since).find(by_others).cloned(),
     }
 }
 
@@ -95,14 +98,23 @@ mod tests {
     use super::*;
     use crate::change::id::ChangeId;
     use crate::change::sample;
+    use crate::launchdarkly::comment::comment;
 
     /// One minute after the other, the last one newest; each with its actions and the change that it replays.
     fn log(entries: &[(&[&str], Option<ChangeId>)]) -> AuditLog {
+        let of_one: Vec<(&[&str], &[ChangeId])> =
+            entries.iter().map(|(actions, change)| (*actions, change.as_slice())).collect();
+        log_of_several(&of_one)
+    }
+
+    /// The same, each the replay of several changes.
+    fn log_of_several(entries: &[(&[&str], &[ChangeId])]) -> AuditLog {
+        let motive = off(&[]).motive;
         let began: Timestamp = "2026-10-20T02:00:00Z".parse().unwrap();
-        let entry = |(minute, (actions, change)): (usize, &(&[&str], Option<ChangeId>))| AuditEntry {
+        let entry = |(minute, (actions, changes)): (usize, &(&[&str], &[ChangeId]))| AuditEntry {
             at: began + jiff::SignedDuration::from_mins(i64::try_from(minute).unwrap()),
             title: String::new(),
-            comment: change.map(|change| format!("rc: off (change {change})")).unwrap_or_default(),
+            comment: if changes.is_empty() { String::new() } else { comment("off", &motive, changes) },
             author: "carol".to_owned(),
             actions: actions.iter().map(|action| (*action).to_owned()).collect(),
         };
@@ -183,5 +195,24 @@ mod tests {
         assert_eq!(found.since.unwrap().author, "carol");
         assert_eq!(with(&["createApprovalRequest"]).delivered, None, "only asked for");
         assert_eq!(with(&["updateTags"]).delivered, None, "not what it asks for");
+    }
+
+    /// A failover took the second edition from the store, after LaunchDarkly had got both.
+    #[test]
+    fn a_later_edition_of_the_override_that_the_store_lost_is_the_later_word() {
+        let (first, second) = (made_after(0), made_after(2));
+        let off_was_sent: (&[&str], &[ChangeId]) = (&["updateOn"], &[first]);
+        let then_on: (&[&str], &[ChangeId]) = (&["updateOn"], &[first, second]);
+        let found = told(&log_of_several(&[off_was_sent, then_on]), &off(&[first]), 2);
+        assert_eq!(found.delivered, Some(1));
+        assert!(found.since.unwrap().is_replay_of(second));
+        assert_eq!(found.history.ours, Some([].into()), "what stands there is not of this edition");
+        let at_once = told(&log_of_several(&[then_on]), &off(&[first]), 1);
+        assert_eq!(at_once.delivered, Some(0), "with the later one");
+        assert!(at_once.since.unwrap().is_replay_of(second));
+        let whole = told(&log_of_several(&[off_was_sent, then_on]), &off(&[first, second]), 2);
+        assert_eq!((whole.delivered, whole.since), (Some(0), None));
+        let elsewhere: (&[&str], &[ChangeId]) = (&["updateRules"], &[first, second]);
+        assert_eq!(told(&log_of_several(&[off_was_sent, elsewhere]), &off(&[first]), 2).since, None, "not about on");
     }
 }
