@@ -138,9 +138,33 @@ pub fn reconcile(
     }
     // What was asked for together belongs together: off, with a certain off variation, is something else where that
     // variation is another one by now.
-    counted.extend(touched.into_iter().filter(|aspect| three.decides(*aspect) && three.differs_now(*aspect)));
+    counted.extend(touched.into_iter().filter(|aspect| decides(&three.wish, *aspect) && three.differs_now(*aspect)));
     let verdicts: Vec<(Aspect, Verdict)> = counted.iter().map(|aspect| (*aspect, three.verdict(*aspect))).collect();
     Ok(three.decide(&verdicts))
+}
+
+/// Whether what LaunchDarkly has, `now`, is something else than the override asks for, in what decides about what everybody
+/// gets. After a replay of it LaunchDarkly has not: what it was not told (an off variation of a flag that is on) may be
+/// anything, and so may be a variation that its list has no more.
+pub fn says_otherwise(override_: &Override, now: &Configuration) -> bool {
+    let Ok(wish) = patch::apply(&override_.base, &override_.instructions) else { return false };
+    let (base, wish) = (Configuration::of_record(&override_.base), Configuration::of_record(&wish));
+    let renumbering = Renumbering::between(&base.variations, &now.variations);
+    let differing = now.differs(&renumbering.configuration(&wish));
+    override_.instructions.iter().any(|instruction| {
+        let aspect = instruction.aspect();
+        let is_there = renumbering.instruction(instruction).is_some();
+        is_there && decides(&wish, aspect) && differing.contains(&aspect)
+    })
+}
+
+/// Whether an aspect has a part in what everybody gets by `wish`.
+fn decides(wish: &Configuration, aspect: Aspect) -> bool {
+    match aspect {
+        Aspect::OffVariation => !wish.on,
+        Aspect::Fallthrough => wish.on,
+        _ => true,
+    }
 }
 
 /// How one aspect stands.
@@ -183,15 +207,6 @@ impl<'a> Three<'a> {
     fn is_not_back(&self, aspect: Aspect) -> bool {
         let moved = self.now.version > self.override_.base.version();
         moved && self.history.ours.as_ref().map_or_else(|| self.differs_now(aspect), |ours| ours.contains(&aspect))
-    }
-
-    /// Whether an aspect has a part in what the override has everybody served.
-    fn decides(&self, aspect: Aspect) -> bool {
-        match aspect {
-            Aspect::OffVariation => !self.wish.on,
-            Aspect::Fallthrough => self.wish.on,
-            _ => true,
-        }
     }
 
     /// Whether LaunchDarkly says something else than the override.

@@ -1,11 +1,15 @@
 //! What one target holds of one flag, and whose it is: LaunchDarkly's record or one that an override put there. Every
 //! decision on a target begins here. It must not know what is going to be done about it.
 
+use std::cmp::Ordering;
+
 use crate::change::id::ChangeId;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::reconcile::says_otherwise;
 use crate::flag::check;
 use crate::flag::check::Unreadable;
+use crate::flag::configuration::Configuration;
 use crate::flag::patch;
 use crate::flag::record::Record;
 
@@ -121,11 +125,16 @@ pub fn is_newer(record: &Record, known: &Record) -> bool {
     record.version() > known.version() || (record.version() == known.version() && !record.same_value(known))
 }
 
-/// Whether LaunchDarkly's own `record` shows that LaunchDarkly has the replayed `override_`: it has `version` (what
-/// LaunchDarkly said after the patch) or a later one, or the override changes nothing on it.
+/// Whether LaunchDarkly's own `record` shows that LaunchDarkly has the replayed `override_`: it has a later version than
+/// `version` (what LaunchDarkly said after the patch), or the override changes nothing on it. A record of that very version
+/// shows it unless it says otherwise: then it is none of LaunchDarkly's, whatever it looks like. In a store that has lost
+/// its overrides (an eviction) an older one of ours may stand under the same number.
 pub fn shows(record: &Record, override_: &Override, version: u64) -> bool {
-    record.version() >= version
-        || patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
+    match record.version().cmp(&version) {
+        Ordering::Greater => true,
+        Ordering::Equal => record.is_tombstone() || !says_otherwise(override_, &Configuration::of_record(record)),
+        Ordering::Less => patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record)),
+    }
 }
 
 /// Whether `record`, which LaunchDarkly handed out for an SDK key, shows that LaunchDarkly's data path has the replayed
@@ -227,6 +236,32 @@ mod tests {
         override_.state = OverrideState::Replayed { version: 44 };
         assert!(is_ours(&flag(45, false, 1, 0), [&override_]), "not set back yet");
         assert!(is_ours(&flag(44, false, 1, 0), [&override_]), "set back");
+    }
+
+    #[test]
+    fn what_a_record_of_launchdarklys_shows() {
+        let base = flag(42, true, 1, 0);
+        let off = override_of(&base, &[Instruction::TurnFlagOff], change(1));
+        assert!(shows(&flag(43, false, 1, 0), &off, 43));
+        assert!(shows(&flag(44, true, 1, 0), &off, 43), "turned on again since");
+        assert!(!shows(&flag(43, true, 1, 0), &off, 43), "that is not what LaunchDarkly said");
+        assert!(!shows(&flag(42, true, 1, 0), &off, 43));
+        assert!(shows(&flag(41, false, 1, 0), &off, 43), "nothing flips");
+        let gone = Record::parse(br#"{"key":"$deleted","version":43,"deleted":true}"#).unwrap();
+        assert!(shows(&gone, &off, 43));
+        // What reaches nobody while it is on is not sent: somebody else's stays there.
+        let instructions = [Instruction::TurnFlagOn, Instruction::UpdateOffVariation { variation: 0 }];
+        let on = override_of(&flag(42, false, 0, 0), &instructions, change(1));
+        assert!(shows(&flag(43, true, 1, 0), &on, 43));
+        // The variation that is served stands elsewhere in LaunchDarkly's list by now.
+        let serve_b = [Instruction::TurnFlagOff, Instruction::UpdateOffVariation { variation: 1 }];
+        let serve_b = override_of(&base, &serve_b, change(1));
+        let with = |list: &str| {
+            let first_is_served = flag(43, false, 0, 0).text().replace(r#"["a","b","c"]"#, list);
+            Record::parse(first_is_served.as_bytes()).unwrap()
+        };
+        assert!(shows(&with(r#"["b","c"]"#), &serve_b, 43));
+        assert!(!shows(&with(r#"["c","b"]"#), &serve_b, 43));
     }
 
     #[test]

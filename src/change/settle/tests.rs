@@ -45,6 +45,17 @@ fn settled(found: Settling) -> Option<Record> {
     write.after
 }
 
+/// Another store has lost its overrides, and an older record of ours stands there under the very number that LaunchDarkly
+/// has by now.
+#[test]
+fn what_contradicts_launchdarklys_answer_is_no_proof_of_it() {
+    let ours = flag(45, false, 1, 0);
+    let bereft = flag(43, true, 1, 0);
+    let (after, next) = held(answered(&seen(Some(&ours), Some(&sent())), &sent(), 43, Some(&bereft)));
+    assert_eq!(after.unwrap().text(), flag(43, false, 1, 0).text());
+    assert_eq!(next.state, OverrideState::Replayed { version: 43 });
+}
+
 #[test]
 fn our_higher_version_becomes_launchdarklys() {
     let (after, next) = held(answered(&seen(Some(&flag(45, false, 1, 0)), Some(&sent())), &sent(), 43, None));

@@ -205,9 +205,11 @@ pub fn course(override_: &Override, remote: Option<&RemoteFlag>, told: &Told) ->
     let version_now = now.as_ref().map_or(0, |now| now.version);
     let had = || {
         let (entries, since) = (told.delivered?, told.since.clone()?);
-        // One version for each entry, as far as can be told; and ours was at least the first one after the base.
+        // One version for each entry, as far as can be told; and ours was at least the first one after the base. What came
+        // since may be a later edition of ours that had it as well, in one patch: LaunchDarkly's newest is not ours in any case.
         let version = version_now.saturating_sub(entries).max(override_.base.version().saturating_add(1));
-        Some(Course::Had { version: version.min(version_now), version_now, since: Box::new(since) })
+        let version = version.min(version_now.saturating_sub(1));
+        Some(Course::Had { version, version_now, since: Box::new(since) })
     };
     match reconcile::reconcile(override_, now.as_ref(), &told.history) {
         Ok(Reconciled::NothingToSend) => Course::Nothing,
