@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::edition::served;
+
 /// The parts of a flag that the commands can change, by their names in a record.
 pub const ASPECTS: [&str; 3] = ["on", "offVariation", "fallthrough"];
 
@@ -83,10 +85,11 @@ impl Ledger {
         self.of(flag).iter().any(|said| said.record.as_ref() == Some(record))
     }
 
-    /// Who wrote an aspect last before the version at this place: the place of his version.
+    /// Who wrote an aspect last before the version at this place: his version. Whoever takes a variation away only moves the
+    /// numbers of the others.
     pub fn last_writer(&self, flag: &str, aspect: &str, before: usize) -> Option<&Said> {
         let said = self.of(flag).get(..before)?;
-        let value = |said: &Said| said.record.as_ref().map(|record| record.get(aspect).cloned());
+        let value = |said: &Said| said.record.as_ref().map(|record| served(record, aspect));
         let wrote = |place: &usize| match place.checked_sub(1).and_then(|earlier| said.get(earlier)) {
             None => true,
             Some(earlier) => said.get(*place).map(value) != Some(value(earlier)),
@@ -122,5 +125,17 @@ mod tests {
         assert_eq!(wrote("offVariation", 3), Some(42));
         assert_eq!(wrote("fallthrough", 4), Some(42));
         assert!(ledger.has_sent("checkout", &json!({ "on": false, "offVariation": 1, "version": 43 })));
+    }
+
+    #[test]
+    fn a_variation_that_goes_moves_the_numbers_of_others_and_writes_nothing() {
+        let mut ledger = Ledger::default();
+        let lists = [(31, 2, json!(["gold", "silver", "bronze"])), (32, 1, json!(["gold", "bronze"]))];
+        for (version, off, variations) in lists {
+            let record = Some(json!({ "offVariation": off, "variations": variations, "version": version }));
+            ledger.add("tier", Said { version, record, by: By::Colleague, command: 0, step: 0 });
+        }
+        assert_eq!(ledger.last_writer("tier", "offVariation", 2).map(|said| said.version), Some(31));
+        assert_eq!(ledger.last_writer("tier", "variations", 2).map(|said| said.version), Some(32));
     }
 }
