@@ -43,6 +43,8 @@ pub enum AlarmKind {
     StoresAway,
     /// A store of the environment does not answer.
     StoreAway,
+    /// A store that relays fill was emptied.
+    StoreEmptied,
     /// An override was gone from a store without having ended.
     OverrideLost,
     /// LaunchDarkly's record had taken an override's place in a store; the override is written there again.
@@ -95,7 +97,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All of them.
-    pub const ALL: [AlarmKind; 34] = [
+    pub const ALL: [AlarmKind; 35] = [
         AlarmKind::UpstreamAway,
         AlarmKind::KeyRefused,
         AlarmKind::KeyUnknown,
@@ -106,6 +108,7 @@ impl AlarmKind {
         AlarmKind::FlagGone,
         AlarmKind::StoresAway,
         AlarmKind::StoreAway,
+        AlarmKind::StoreEmptied,
         AlarmKind::OverrideLost,
         AlarmKind::OverrideReasserted,
         AlarmKind::OverrideKept,
@@ -145,6 +148,7 @@ impl AlarmKind {
             AlarmKind::FlagGone => "flag-gone",
             AlarmKind::StoresAway => "stores-away",
             AlarmKind::StoreAway => "store-away",
+            AlarmKind::StoreEmptied => "store-emptied",
             AlarmKind::OverrideLost => "override-lost",
             AlarmKind::OverrideReasserted => "override-reasserted",
             AlarmKind::OverrideKept => "override-kept",

@@ -3,6 +3,7 @@
 
 mod announcer;
 mod environment;
+mod filling;
 mod judgement;
 mod known_flag;
 mod ledger;

@@ -124,6 +124,8 @@ fn a_flush_of_the_only_store_does_not_end_an_override() {
     let before = eu.run(&["HGET", OVERRIDES, "checkout"]);
     eu.line("FLUSHALL");
     guard.wait("that it is written again", |guard| guard.alarmed("override-lost", "was gone from eu"));
+    guard.wait("that relays are sent everything", |guard| guard.heard.iter().any(|word| word.emptied));
+    assert!(guard.alarmed("store-emptied", "$inited is gone"));
     assert_eq!(eu.run(&["HGET", OVERRIDES, "checkout"]), before);
     assert_eq!(eu.run(&["EXISTS", FEATURES]), "0", "an empty store is LaunchDarkly's to fill");
     guard.wait("what clients may hold", |guard| {
@@ -132,6 +134,7 @@ fn a_flush_of_the_only_store_does_not_end_an_override() {
     assert!(guard.holds("checkout"));
     // One that is ended stays ended, flush or not.
     fill(&eu);
+    guard.wait("that it is full again", |guard| guard.alarmed("over: store-emptied", ""));
     home.rc("undo checkout").code(0);
     guard.wait("its end", |guard| !guard.holds("checkout"));
     eu.line("FLUSHALL");

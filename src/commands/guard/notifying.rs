@@ -102,6 +102,7 @@ fn severity(kind: AlarmKind) -> Option<Severity> {
         | AlarmKind::NotApplied
         | AlarmKind::FlagGone
         | AlarmKind::StoreAway
+        | AlarmKind::StoreEmptied
         | AlarmKind::OverrideLost
         | AlarmKind::OverrideReasserted
         | AlarmKind::OverrideNotKept

@@ -182,6 +182,9 @@ impl Shared {
                 let told = format!("{what} of {} answers: {}", self.environment.name, silent.join("; "));
                 standing.insert(self.alarm_name(AlarmKind::StoreAway, None), told);
             }
+            if let Some(told) = emptied(&ledger) {
+                standing.insert(self.alarm_name(AlarmKind::StoreEmptied, None), told);
+            }
             for (flag, known) in ledger.flags() {
                 for (target, why) in known.unreadable() {
                     let told = format!(
@@ -292,6 +295,18 @@ fn in_words<'m>(
             Some((AlarmKind::OverrideEnded, flag.clone(), format!("the override of {flag} {how}")))
         }
     }
+}
+
+/// What is said of stores that were emptied, and are not filled yet.
+fn emptied(ledger: &Ledger) -> Option<String> {
+    let lost: Vec<String> = ledger.emptied().map(|(target, what)| format!("{target} ({what})")).collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "the flags are gone from {}: a flush, an eviction? Relays behind this guard are sent everything, and fill it \
+             again; one without a guard fills it when it hears from LaunchDarkly",
+            lost.join(", ")
+        )
+    })
 }
 
 /// What is said of an override that should be over by now, and is not: other words each hour, so that it is told again.

@@ -12,6 +12,7 @@ use crate::change::target::Target;
 use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
+use crate::guard::overrides::filling::Filling;
 use crate::guard::overrides::known_flag::Around;
 use crate::guard::overrides::known_flag::BELIEVED_AFTER;
 use crate::guard::overrides::known_flag::KnownFlag;
@@ -40,11 +41,15 @@ pub(super) enum TargetState {
 pub(super) struct Ledger {
     environment: Option<Environment>,
     targets: BTreeMap<Target, TargetState>,
+    /// Whether each target that was looked at is still full.
+    fillings: BTreeMap<Target, Filling>,
     flags: BTreeMap<FlagKey, KnownFlag>,
     /// What was not told yet.
     sights: Vec<Sight>,
     perhaps_held: BTreeMap<FlagKey, u64>,
     changed: bool,
+    /// A target was emptied, and everything is to be sent to whom fills it.
+    emptied: bool,
     /// Overrides that were let go without a mark, to be told.
     let_go: Vec<Override>,
     /// Whether everything was looked at once.
@@ -73,10 +78,12 @@ impl Ledger {
         Self {
             environment,
             targets,
+            fillings: BTreeMap::new(),
             flags: BTreeMap::new(),
             sights: Vec::new(),
             perhaps_held: BTreeMap::new(),
             changed: true,
+            emptied: false,
             let_go: Vec::new(),
             begun: false,
         }
@@ -85,6 +92,11 @@ impl Ledger {
     /// How each target stands.
     pub(super) fn targets(&self) -> &BTreeMap<Target, TargetState> {
         &self.targets
+    }
+
+    /// The targets that were emptied, each with what it has lost, in words.
+    pub(super) fn emptied(&self) -> impl Iterator<Item = (&Target, &'static str)> {
+        self.fillings.iter().filter_map(|(target, filling)| Some((target, filling.lost()?)))
     }
 
     /// The flags that are looked at.
@@ -163,6 +175,8 @@ impl Ledger {
     /// Takes what a look at a target, begun at `looked`, found.
     pub(super) fn take(&mut self, target: &Target, moment: &Moment, looked: Instant) {
         self.targets.insert(target.clone(), TargetState::Answers);
+        let filling = self.fillings.entry(target.clone()).or_default();
+        filling.look(moment.reading.initialised, moment.reading.flag_count, looked);
         for (flag, reading) in &moment.reading.flags {
             let known = self.flags.entry(flag.clone()).or_insert_with(|| KnownFlag::new(flag.clone(), looked));
             known.look(target, (reading, moment.reading.own_keys), self.environment.as_ref(), looked);
@@ -193,6 +207,9 @@ impl Ledger {
             self.targets.iter().filter(|(_, state)| !is_silent(state)).map(|(target, _)| target.clone()).collect();
         let some_silent = answering.len() < self.targets.len();
         let around = Around { answering: &answering, some_silent, now };
+        // Each is asked.
+        let due = self.fillings.values_mut().filter_map(|filling| filling.is_due(now).then_some(())).count();
+        self.emptied |= due > 0;
         let mut waits = false;
         for known in self.flags.values_mut() {
             let gone = known.go_over(around);
@@ -222,7 +239,7 @@ impl Ledger {
 
     /// Whether there is something to tell.
     pub(super) fn has_word(&self) -> bool {
-        self.begun && (self.changed || !self.sights.is_empty() || !self.perhaps_held.is_empty())
+        self.begun && (self.changed || self.emptied || !self.sights.is_empty() || !self.perhaps_held.is_empty())
     }
 
     /// What is to be told; `None` if nothing is.
@@ -235,6 +252,7 @@ impl Ledger {
             overrides: self.standing().map(|(flag, override_)| (flag.clone(), override_.clone())).collect(),
             seen: std::mem::take(&mut self.sights),
             perhaps_held: std::mem::take(&mut self.perhaps_held).into_iter().collect(),
+            emptied: std::mem::take(&mut self.emptied),
         })
     }
 

@@ -37,6 +37,8 @@ pub struct StoresWord {
     pub seen: Vec<Sight>,
     /// Flags of which one of them may have held a version, up to this one, that was not seen.
     pub perhaps_held: Vec<(FlagKey, u64)>,
+    /// One of them was emptied: whoever fills it needs everything again.
+    pub emptied: bool,
 }
 
 /// A flag's record as it stands in a store that a relay may read.
@@ -152,6 +154,9 @@ impl Channel {
                 holding.may_have_held(&name, version);
             }
             names.insert(name);
+        }
+        if word.emptied && self.holding.is_some() {
+            return self.everything(None);
         }
         self.send(names)
     }

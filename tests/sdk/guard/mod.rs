@@ -6,6 +6,7 @@ mod audience;
 mod edits;
 mod eye;
 mod large;
+mod losing;
 mod partial;
 mod restarted;
 mod returns;
@@ -25,9 +26,17 @@ use crate::parts::trial;
 type TestOfAWay = (&'static str, fn(Way));
 
 pub fn trials() -> Vec<Trial> {
-    let tests: Vec<TestOfAWay> =
-        [edits::TESTS, returns::TESTS, partial::TESTS, wiped::TESTS, restarted::TESTS, speed::TESTS, large::TESTS]
-            .concat();
+    let tests: Vec<TestOfAWay> = [
+        edits::TESTS,
+        returns::TESTS,
+        partial::TESTS,
+        wiped::TESTS,
+        losing::TESTS,
+        restarted::TESTS,
+        speed::TESTS,
+        large::TESTS,
+    ]
+    .concat();
     let sdks = Sdk::ALL.map(Part::Sdk);
     let with_relay = [sdks.as_slice(), &[Part::Relay]].concat();
     let both = tests.into_iter().flat_map(|(name, test)| {
