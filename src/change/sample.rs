@@ -21,7 +21,12 @@ pub(crate) const VARIATIONS: usize = 3;
 
 /// Change number `number`; higher numbers are later ids.
 pub(crate) fn change(number: u8) -> ChangeId {
-    format!("01900000-0000-7000-8000-0000000000{number:02x}").parse().unwrap()
+    one_of_many(u32::from(number))
+}
+
+/// The same, for long histories.
+pub(crate) fn one_of_many(number: u32) -> ChangeId {
+    format!("01900000-0000-7000-8000-0000{number:08x}").parse().unwrap()
 }
 
 /// A target in the store `store`.

@@ -15,6 +15,8 @@ mod upkeep;
 mod watcher;
 
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world;

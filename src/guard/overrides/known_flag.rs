@@ -47,7 +47,7 @@ const BELIEVED_LATE: Duration = Duration::from_secs(20);
 const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
 /// How long a flag is looked at after its override has ended.
-const KEPT_AFTER_END: Duration = Duration::from_secs(600);
+pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 
 /// The most overrides that are remembered of one flag.
 const REMEMBERED_MAX: usize = 16;

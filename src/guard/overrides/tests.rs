@@ -308,7 +308,7 @@ fn what_was_put_and_undone_between_two_looks_may_be_held() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Launchdarkly { on: bool, variation: usize },
     Stream { guard: usize, up: bool },
     Store { store: usize, up: bool },
@@ -343,7 +343,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(world: &mut World, step: &Step) {
+pub(super) fn take(world: &mut World, step: &Step) {
     match *step {
         Step::Launchdarkly { on, variation } => world.launchdarkly_changes(on, variation),
         Step::Stream { guard, up } => world.stream(guard, up),
@@ -367,6 +367,54 @@ fn take(world: &mut World, step: &Step) {
     world.all_look();
 }
 
+/// In what stores and guards differ that had time to agree; `None` where all is well.
+pub(super) fn disagreement(world: &World) -> Option<String> {
+    let short = |own: &Override| (own.revision, own.changes.clone());
+    let holds = world.standing().in_force().cloned();
+    for store in &world.stores {
+        // What somebody put on the other side of a broken network is not ours to overwrite: people are told.
+        let own = store.own().filter(|own| holds.as_ref().is_none_or(|holds| shares_history(own, holds)));
+        let is_rival = own.is_none() && store.own().is_some();
+        if !is_rival && own.as_ref().map(short) != holds.as_ref().map(short) {
+            return Some(format!(
+                "a store has {:?}, and {:?} holds",
+                own.as_ref().map(short),
+                holds.as_ref().map(short)
+            ));
+        }
+    }
+    for guard in 0..world.guards.len() {
+        let known = world.guards[guard].ledger.flags().get(&key()).and_then(|known| known.standing());
+        if known.map(short) != holds.as_ref().map(short) {
+            return Some(format!(
+                "guard {guard} has {:?}, and {:?} holds",
+                known.map(short),
+                holds.as_ref().map(short)
+            ));
+        }
+        let (should, stands) = (world.should(guard), world.stores[guard].record.clone());
+        // A store that was wiped is LaunchDarkly's to fill, unless there is an override.
+        let is_empty = stands.is_none() && holds.is_none();
+        let agrees = matches!((&should, &stands), (Some(one), Some(other)) if one.same_value(other));
+        if !is_empty && !agrees {
+            return Some(format!("guard {guard}: {should:?}, in its store {stands:?}"));
+        }
+    }
+    // The store before which no guarded relay stands.
+    let alone = &world.stores[2];
+    let is_rival = alone.own().is_some_and(|own| holds.as_ref().is_none_or(|holds| !shares_history(&own, holds)));
+    let held = holds.as_ref().map(|holds| overlay(&Item::of_record(&holds.upstream), holds, OnConflict::Hold));
+    let (Some(held), Some(stands), false) = (held.filter(|held| held.reason == Reason::Held), &alone.record, is_rival)
+    else {
+        return None;
+    };
+    let wanted = held.item.record().unwrap().unwrap();
+    // LaunchDarkly may have come to the same by itself.
+    let has_it = holds.as_ref().is_some_and(|holds| patch::changes_nothing(stands, &holds.instructions) == Ok(true));
+    let agrees = has_it || stands.same_value(&wanted);
+    (!agrees).then(|| format!("wanted {wanted:?}, and there stands {stands:?}"))
+}
+
 proptest! {
     // As many as PROPTEST_CASES says.
     #![proptest_config(ProptestConfig::default())]
@@ -380,34 +428,6 @@ proptest! {
         }
         world.settle();
         prop_assert!(world.lies.is_empty(), "{:?}", world.lies);
-        let short = |own: &Override| (own.revision, own.changes.clone());
-        let holds = world.standing().in_force().cloned();
-        for store in &world.stores {
-            // What somebody put on the other side of a broken network is not ours to overwrite: people are told.
-            let own = store.own().filter(|own| holds.as_ref().is_none_or(|holds| shares_history(own, holds)));
-            let is_rival = own.is_none() && store.own().is_some();
-            prop_assert!(is_rival || own.as_ref().map(short) == holds.as_ref().map(short), "{:?}", own.as_ref().map(short));
-        }
-        for guard in 0..2 {
-            let known = world.guards[guard].ledger.flags().get(&key()).and_then(|known| known.standing());
-            prop_assert_eq!(known.map(short), holds.as_ref().map(short), "guard {} differs", guard);
-            let (should, stands) = (world.should(guard), world.stores[guard].record.clone());
-            // A store that was wiped is LaunchDarkly's to fill, unless there is an override.
-            let is_empty = stands.is_none() && holds.is_none();
-            prop_assert!(
-                is_empty || matches!((&should, &stands), (Some(one), Some(other)) if one.same_value(other)),
-                "guard {}: {:?}, in its store {:?}", guard, should, stands
-            );
-        }
-        // The store before which no guarded relay stands.
-        let alone = &world.stores[2];
-        let is_rival = alone.own().is_some_and(|own| holds.as_ref().is_none_or(|holds| !shares_history(&own, holds)));
-        let held = holds.as_ref().map(|holds| overlay(&Item::of_record(&holds.upstream), holds, OnConflict::Hold));
-        if let (Some(held), Some(stands), false) = (held.filter(|held| held.reason == Reason::Held), &alone.record, is_rival) {
-            let wanted = held.item.record().unwrap().unwrap();
-            // LaunchDarkly may have come to the same by itself.
-            let has_it = holds.as_ref().is_some_and(|holds| patch::changes_nothing(stands, &holds.instructions) == Ok(true));
-            prop_assert!(has_it || stands.same_value(&wanted), "wanted {wanted:?}, and there stands {stands:?}");
-        }
+        prop_assert_eq!(disagreement(&world), None);
     }
 }

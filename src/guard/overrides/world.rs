@@ -21,9 +21,9 @@ use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
 use crate::change::sample::actor;
-use crate::change::sample::change;
 use crate::change::sample::flag;
 use crate::change::sample::motive;
+use crate::change::sample::one_of_many;
 use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
@@ -81,6 +81,8 @@ pub(super) struct Guard {
     pub(super) stream_up: bool,
     relay_on: usize,
     coming: VecDeque<Bytes>,
+    /// What an SDK on its stream has in memory.
+    pub(super) client: Option<Record>,
 }
 
 /// All of it.
@@ -92,7 +94,7 @@ pub(super) struct World {
     pub(super) stores: Vec<StoreModel>,
     pub(super) guards: Vec<Guard>,
     pub(super) now: Instant,
-    changes: u8,
+    changes: u32,
     /// What was claimed of LaunchDarkly and is not so.
     pub(super) lies: Vec<String>,
 }
@@ -113,6 +115,24 @@ fn event(bytes: &Bytes) -> Event {
     match Splitter::new(1 << 20).push(bytes).unwrap().pop() {
         Some(Piece::Event(event)) => event,
         other => panic!("{other:?}"),
+    }
+}
+
+/// Whether one of these is the same record. A day's history is long, so the numbers are compared first.
+fn has(history: &[Record], record: &Record) -> bool {
+    history.iter().rev().any(|known| known.version() == record.version() && known.same_value(record))
+}
+
+/// Whoever hears it has it then, by the rule of versions.
+fn take(known: &mut Option<Record>, told: &Told) {
+    match told {
+        Told::Put(state) => *known = state.item(&name()).record().unwrap(),
+        Told::Item(_, item) => {
+            if item.version() > known.as_ref().map_or(0, Record::version) {
+                *known = item.record().unwrap();
+            }
+        }
+        Told::Other => {}
     }
 }
 
@@ -211,6 +231,7 @@ impl World {
                 stream_up: true,
                 relay_on,
                 coming: VecDeque::new(),
+                client: Some(launchdarkly.clone()),
             }
         };
         let mut world = Self {
@@ -241,7 +262,7 @@ impl World {
 
     fn change(&mut self) -> ChangeId {
         self.changes += 1;
-        change(self.changes)
+        one_of_many(self.changes)
     }
 
     /// LaunchDarkly's flag becomes another. Guards that hear of it note it in the stores before it goes on.
@@ -297,7 +318,7 @@ impl World {
     fn is_plain(&self) -> bool {
         self.up().all(|place| {
             let (store, own) = (&self.stores[place], self.stores[place].own());
-            let theirs = |record: &Record| self.history.iter().any(|known| known.same_value(record));
+            let theirs = |record: &Record| has(&self.history, record);
             let is_over = |own: &Override| {
                 let mut marks = self.up().flat_map(|place| self.stores[place].marks.clone());
                 marks.any(|(change, mark)| own.changes.contains(&change) && mark.revision >= own.revision)
@@ -465,14 +486,14 @@ impl World {
         let Some(word) = guard.ledger.word() else { return };
         let told = word.seen.iter().filter(|sight| sight.launchdarklys).map(|sight| sight.item.clone());
         let known = |item: &Item| match item.record() {
-            Ok(Some(record)) => self.history.iter().any(|known| known.same_value(&record)),
+            Ok(Some(record)) => has(&self.history, &record),
             _ => true,
         };
         for item in told.filter(|item| !known(item)).collect::<Vec<_>>() {
             self.lies.push(format!("guard {place} takes {:?} for LaunchDarkly's", item.text()));
         }
         for override_ in word.overrides.values() {
-            if !self.history.iter().any(|known| known.same_value(&override_.upstream)) {
+            if !has(&self.history, &override_.upstream) {
                 self.lies.push(format!("guard {place} has upstream {}", override_.upstream.text()));
             }
         }
@@ -510,20 +531,20 @@ impl World {
     /// A guard's relay takes the next event, into its store by the version rule.
     pub(super) fn deliver(&mut self, guard: usize) -> bool {
         let Some(bytes) = self.guards[guard].coming.pop_front() else { return false };
+        let told = told(&event(&bytes)).unwrap();
+        take(&mut self.guards[guard].client, &told);
         let store = &mut self.stores[self.guards[guard].relay_on];
-        if !store.up {
-            return true;
-        }
-        match told(&event(&bytes)).unwrap() {
-            Told::Put(state) => store.record = state.item(&name()).record().unwrap(),
-            Told::Item(_, item) => {
-                if item.version() > store.record.as_ref().map_or(0, Record::version) {
-                    store.record = item.record().unwrap();
-                }
-            }
-            Told::Other => {}
+        if store.up {
+            take(&mut store.record, &told);
         }
         true
+    }
+
+    /// A store is as it was before: what was written there since, a failover has lost.
+    pub(super) fn fail_over(&mut self, place: usize, before: &StoreModel) {
+        let now = &mut self.stores[place];
+        let emptied = now.emptied + 1;
+        *now = StoreModel { up: now.up, emptied, ..before.clone() };
     }
 
     /// Everything is up, and has time.
@@ -542,6 +563,11 @@ impl World {
                 while self.deliver(guard) {}
             }
         }
+    }
+
+    /// The override that a guard takes to be in force.
+    pub(super) fn held_by(&self, guard: usize) -> Option<&Override> {
+        self.guards[guard].ledger.flags().get(&key())?.standing()
     }
 
     /// What a guard's clients should have.

@@ -31,6 +31,15 @@ impl Wanted {
             |name: &&'static str| self.wish.get(*name) != self.base.get(*name) || self.insisted.contains(*name);
         self.wish.keys().copied().filter(move |name| differs(name))
     }
+
+    /// What was asked for along with that, as far as it decides about what everybody gets: off, with a certain off variation,
+    /// is not so where LaunchDarkly has another one.
+    fn together(&self) -> Option<&'static str> {
+        self.counted().next()?;
+        let on = self.wish.get("on").or_else(|| self.base.get("on")) == Some(&Value::Bool(true));
+        let name = if on { "fallthrough" } else { "offVariation" };
+        self.wish.get_key_value(name).map(|(name, _)| *name)
+    }
 }
 
 /// The model.
@@ -68,7 +77,8 @@ impl Outlook {
     pub fn replayed(&mut self, ledger: &Ledger, gives_up: bool) {
         self.wanted.retain(|flag, wanted| {
             let Some(now) = ledger.newest(flag).and_then(|said| said.record.as_ref()) else { return !gives_up };
-            let is_so = wanted.counted().all(|name| served_as(&wanted.base, wanted, name) == served(now, name));
+            let mut asked = wanted.counted().chain(wanted.together());
+            let is_so = asked.all(|name| served_as(&wanted.base, wanted, name) == served(now, name));
             let is_over = is_so || (gives_up && is_touched(ledger, flag, wanted));
             !is_over
         });
@@ -162,6 +172,15 @@ mod tests {
         outlook.edited("checkout", &record(true, 42), &off, false);
         outlook.replayed(&ledger(&[(true, By::Beginning, 0), (false, By::Colleague, 1)]), false);
         assert!(judged(&outlook, &[(true, By::Beginning, 0), (true, By::Colleague, 2)]), "was so already");
+        let serves_false = [("on", json!(false)), ("offVariation", json!(1))];
+        let mut serving = Outlook::default();
+        serving.edited("checkout", &record(true, 42), &serves_false, false);
+        let mut other = ledger(&[(true, By::Beginning, 0)]);
+        let record_44 = json!({ "on": false, "offVariation": 0, "variations": [true, false], "version": 44 });
+        let said = |by| Said { version: 44, record: Some(record_44.clone()), by, command: 0, step: 1 };
+        other.add("checkout", said(By::Colleague));
+        serving.replayed(&other, false);
+        assert!(serving.check(&ledger(&[(true, By::Beginning, 0), (false, ours(), 11)]), |_| true, 10).is_ok(), "owed");
         outlook.edited("checkout", &record(true, 42), &off, false);
         outlook.lose_sight();
         assert!(judged(&outlook, &[(true, By::Beginning, 0)]));
