@@ -107,6 +107,7 @@ fn severity(kind: AlarmKind) -> Option<Severity> {
         | AlarmKind::OverrideNotKept
         | AlarmKind::OverrideUnreadable
         | AlarmKind::OverrideExpired
+        | AlarmKind::OverrideUnsigned
         | AlarmKind::ReplayWaits
         | AlarmKind::ReplayFailed
         | AlarmKind::NotAnnounced

@@ -30,6 +30,7 @@ use super::overview;
 use super::place::Surroundings;
 use super::relays::Relay;
 use super::sighting::Sighting;
+use super::signing;
 use super::survey;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
@@ -139,6 +140,9 @@ pub struct Arguments {
     pub restart: bool,
 }
 
+/// What follows where nothing can be signed.
+const UNSIGNED: &str = "the change is made all the same, and not signed: a guard leaves its replay to a person";
+
 /// Runs it.
 ///
 /// # Errors
@@ -150,10 +154,12 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let resumed = arguments.resume.as_ref().map(|digits| to_resume(&playback, digits.as_deref())).transpose()?;
     let motive = motive(&arguments, context, now, resumed.as_ref())?;
     let wanted = if resumed.is_some() { Vec::new() } else { asked::wanted(&arguments, context)? };
+    let keys = signing::keys_or_told(context.settings, context.output, UNSIGNED);
     let options = Options {
         repair: arguments.repair,
         record_anyway: arguments.record,
         despite_differences: arguments.despite_differences,
+        keys: keys.as_ref(),
     };
 
     let flags = flags_by_environment(&wanted, resumed.as_ref());
