@@ -40,7 +40,12 @@ pub fn keys(settings: &Settings) -> Result<Option<Keys>, Failure> {
 /// The keys. A file that cannot be used is told, and nothing more: what is not signed is less than what is, and a switch is
 /// not held up by it.
 pub fn keys_or_told(settings: &Settings, output: &Output, then: &str) -> Option<Keys> {
-    keys(settings).unwrap_or_else(|failure| {
+    or_told(keys(settings), output, then)
+}
+
+/// As [`keys_or_told`], for what [`keys`] gave.
+pub fn or_told(keys: Result<Option<Keys>, Failure>, output: &Output, then: &str) -> Option<Keys> {
+    keys.unwrap_or_else(|failure| {
         let hints = failure.hints.join("  ");
         output.warn(&format!("{}; {then}. {hints}", failure.message));
         None

@@ -8,6 +8,7 @@ mod outcome;
 mod refusal;
 mod report;
 mod restarting;
+mod signatures;
 mod undertaking;
 pub mod wanted;
 mod words;
@@ -192,6 +193,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let report = Report::new(context, &grounds, &surroundings, now);
     report.warn_of_connected_relays(&lookout::unguarded(&surroundings.fleet, &lookouts));
     warn_of_what_is_not_taken(&arguments, context, &undertakings);
+    signatures::told(keys.as_ref(), &undertakings, &grounds).iter().for_each(|told| context.output.warn(told));
     if !arguments.dry_run {
         for failure in undertakings.iter().filter_map(|undertaking| carrying_out::note_found(undertaking, &playback)) {
             context.output.warn(&failure.message);
