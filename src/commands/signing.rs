@@ -101,8 +101,8 @@ impl Vouched {
         match keys.map(|keys| keys.verify(override_, environment, flag)) {
             None => Vouched::Unasked,
             Some(Signed::Yes) => Vouched::For,
-            Some(Signed::No) => Vouched::Not("not signed"),
-            Some(Signed::Otherwise) => Vouched::Not("not signed with your key, or changed since it was signed"),
+            Some(Signed::No) => Vouched::Not("it has no signature"),
+            Some(Signed::Otherwise) => Vouched::Not("its signature is not of your key, or it was changed since"),
         }
     }
 
@@ -113,7 +113,9 @@ impl Vouched {
         let now = u64::try_from(now.as_millisecond()).unwrap_or(u64::MAX);
         let age = now.saturating_sub(made.unwrap_or_default());
         match self {
-            Vouched::For if u128::from(age) > GOOD_FOR.as_millis() => Vouched::Not("signed more than 7 days ago"),
+            Vouched::For if u128::from(age) > GOOD_FOR.as_millis() => {
+                Vouched::Not("it was signed more than 7 days ago")
+            }
             vouched => vouched,
         }
     }
@@ -190,10 +192,10 @@ mod tests {
         assert_eq!(vouched, Vouched::For);
         let later = |days: i64| vouched.unattended(&own, after(days));
         assert_eq!([later(0), later(7), later(-1)], [Vouched::For; 3]);
-        assert_eq!(later(8).doubt(), Some("signed more than 7 days ago"));
+        assert_eq!(later(8).doubt(), Some("it was signed more than 7 days ago"));
         let unsigned = sample::override_of(&base, &[Instruction::TurnFlagOff], sample::change(1));
         let vouched = Vouched::by(Some(&keys), &unsigned, &environment, &flag).unattended(&unsigned, after(8));
-        assert_eq!((vouched.doubt(), vouched.is_signed()), (Some("not signed"), Some(false)));
+        assert_eq!((vouched.doubt(), vouched.is_signed()), (Some("it has no signature"), Some(false)));
         assert_eq!(Vouched::by(None, &own, &environment, &flag).is_signed(), None);
     }
 }

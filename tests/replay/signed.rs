@@ -108,8 +108,8 @@ fn a_guard_sends_what_is_signed_and_names_what_is_not() {
     for flag in unsigned {
         guard.says(&["override-unsigned", &format!("{flag} is owed"), "this guard's keys do not vouch for it"]);
     }
-    guard.says(&["override-unsigned", "plain", ": not signed: rc replay -p shop -e production -f plain"]);
-    guard.says(&["override-unsigned", "foreign", "not signed with your key, or changed since"]);
+    guard.says(&["override-unsigned", "plain", ": it has no signature: rc replay -p shop -e production -f plain"]);
+    guard.says(&["override-unsigned", "foreign", "its signature is not of your key, or it was changed since"]);
     // Again and again it is looked at, and told once.
     let looks = || shop.received("GET").iter().filter(|path| path.contains("/flags/shop/plain")).count();
     let before = looks();
@@ -125,7 +125,8 @@ fn a_guard_sends_what_is_signed_and_names_what_is_not() {
 
     // A person looks, and sends it.
     let plan = shop.rc("replay -f plain -f foreign -f good --yes").code(0);
-    plan.out("NOT VOUCHED FOR (not signed)").out("NOT VOUCHED FOR (not signed with your key, or changed since");
+    let plan = plan.out("NOT SIGNED WITH YOUR KEY (it has no signature)");
+    let _ = plan.out("NOT SIGNED WITH YOUR KEY (its signature is not of your key, or it was changed since)");
     assert!(!shop.is_on("plain") && !shop.is_on("foreign"));
     for flag in ["plain", "foreign"] {
         guard.says(&["override-unsigned", "over", &format!("{flag} is owed")]);

@@ -140,7 +140,7 @@ fn unless_doubtful(item: &Item, step: Step) -> Step {
     if is_vouched_for || !concerns_launchdarkly {
         return step;
     }
-    let why = item.vouched.doubt().unwrap_or("not signed");
+    let why = item.vouched.doubt().unwrap_or("it has no signature");
     Step::Leave(Left { doubtful: true, ..Left::undecided(why, words::command(item, "")) })
 }
 

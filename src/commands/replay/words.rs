@@ -61,7 +61,7 @@ pub fn plan(items: &[Item], several: bool) -> String {
     for item in items {
         let (from, to, mut what) = line(item);
         if let Some(doubt) = item.vouched.doubt() {
-            what.push_str(&format!("; {} ({doubt})", paint(BAD, "NOT VOUCHED FOR")));
+            what.push_str(&format!("; {} ({doubt})", paint(BAD, "NOT SIGNED WITH YOUR KEY")));
         }
         table.row([name(&item.matter.subject, several), from, to, what]);
     }

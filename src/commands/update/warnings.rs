@@ -1,21 +1,62 @@
-//! What is written and not signed although somebody here or before signs: told, since a guard that replays by itself leaves
-//! it to a person. It decides nothing.
+//! What is said before anything is written: what was typed and is not taken, and what is not signed although somebody here, or
+//! before, signs. It decides nothing.
 
+use crate::change::edit::ChangeKind;
 use crate::change::recorded::OverrideWrite;
 use crate::change::signing::Keys;
 use crate::change::update::Planned;
 use crate::change::update::PlannedWrite;
+use crate::commands::Context;
 use crate::commands::signing::Vouched;
+use crate::commands::update::Arguments;
 use crate::commands::update::undertaking::Ground;
 use crate::commands::update::undertaking::Part;
 use crate::commands::update::undertaking::Undertaking;
+use crate::ui::words::list;
 use crate::ui::words::list_some;
 
 /// The most flags that are named.
 const NAMES_MAX: usize = 5;
 
-/// What is to be said of it, if anything.
-pub(super) fn told(keys: Option<&Keys>, undertakings: &[Undertaking], grounds: &[Ground]) -> Option<String> {
+/// Says it.
+pub(super) fn tell(
+    arguments: &Arguments,
+    context: &Context<'_>,
+    keys: Option<&Keys>,
+    undertakings: &[Undertaking],
+    grounds: &[Ground],
+) {
+    warn_of_what_is_not_taken(arguments, context, undertakings);
+    if let Some(told) = unsigned(keys, undertakings, grounds) {
+        context.output.warn(&told);
+    }
+}
+
+/// A flag that is overridden so already keeps who, why and until when of that override; what was typed anew is not dropped
+/// without a word.
+fn warn_of_what_is_not_taken(arguments: &Arguments, context: &Context<'_>, undertakings: &[Undertaking]) {
+    let motive = &arguments.motive;
+    let typed = [
+        ("--reason", motive.reason.is_some()),
+        ("--incident", motive.incident.is_some()),
+        ("--expires", arguments.expires.is_some()),
+    ];
+    let typed: Vec<&str> = typed.into_iter().filter(|(_, typed)| *typed).map(|(name, _)| name).collect();
+    let is_old =
+        |undertaking: &&Undertaking| undertaking.file.is_some() || undertaking.change.kind == ChangeKind::Adopted;
+    let old: Vec<String> =
+        undertakings.iter().filter(is_old).map(|undertaking| undertaking.change.id.short()).collect();
+    if !typed.is_empty() && !old.is_empty() {
+        context.output.warn(&format!(
+            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. Undo it first to say it anew.",
+            if typed.len() == 1 { format!("{} was", list(&typed)) } else { format!("{} were", list(&typed)) },
+            list(&old),
+        ));
+    }
+}
+
+/// What is not signed, if anything. A guard that replays by itself leaves it to a person.
+fn unsigned(keys: Option<&Keys>, undertakings: &[Undertaking], grounds: &[Ground]) -> Option<String> {
     let parts = undertakings.iter().flat_map(|undertaking| &undertaking.parts);
     let with_ground = parts.filter_map(|part| Some((part, grounds.get(part.ground)?)));
     let unsigned = with_ground.filter(|(part, ground)| match keys {
