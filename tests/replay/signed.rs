@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use relay_commander::drill::launchdarkly::Fault;
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ use super::stage::PREFIX;
 use super::stage::Shop;
 use super::stage::TOKEN;
 use crate::support::rc::Rc;
+use crate::support::terminal::Terminal;
 use crate::update::stage::wait_until;
 
 const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -152,27 +154,57 @@ fn every_key_of_the_file_verifies() {
     assert!(!shop.is_on("checkout"));
 }
 
-/// The forger has kept a copy of what was signed.
-#[test]
-fn what_was_replayed_is_not_sent_again_though_its_mark_is_gone() {
-    let (shop, home) = (Shop::new(|seed| seed), home_with(&[KEY]));
+/// An override that was signed, replayed and ended, which the forger has kept and puts back; its ended marks are gone.
+fn put_back(shop: &Shop, meanwhile: &[Value]) {
     give_keys(shop.home.path(), &[KEY]);
     shop.rc("update -f checkout -s off").code(0);
-    let kept = read(&shop, "checkout");
+    let kept = read(shop, "checkout");
     shop.rc("replay --yes").code(0);
-    shop.patched("checkout", &[json!({"kind": "turnFlagOn"})]);
+    shop.patched("checkout", meanwhile);
     shop.fill();
-    shop.rc("replay --yes");
+    let _ = shop.rc("replay --yes");
     for store in &shop.stores {
         store.run(&["DEL", &format!("{PREFIX}:relaycommander:ended"), &overrides()]);
     }
-    put(&shop, "checkout", &kept);
+    put(shop, "checkout", &kept);
     shop.rc("update -f refunds -s off").code(0);
+}
+
+#[test]
+fn what_was_replayed_is_not_sent_again_though_its_mark_is_gone() {
+    let (shop, home) = (Shop::new(|seed| seed), home_with(&[KEY]));
+    put_back(&shop, &[json!({"kind": "turnFlagOn"})]);
     let guard = Guard::start(&shop, home.path(), "--replay auto");
     guard.says(&["override-replayed", "refunds"]);
     wait_until("it is settled by LaunchDarkly's audit log", || !shop.override_(0, "checkout").contains("in-force"));
     assert_eq!(shop.patches(), 2);
     assert!(shop.is_on("checkout"));
+}
+
+/// Only the audit log would tell that LaunchDarkly has had it: the flag is on as it was, and another part is not.
+#[test]
+fn where_nobody_can_tell_whether_it_was_sent_before_a_person_decides() {
+    let (shop, home) = (Shop::new(|seed| seed), home_with(&[KEY]));
+    let other = shop.control().variation_id(&super::stage::environment(), &super::stage::flag("checkout"), 0).unwrap();
+    let off_variation = json!({"kind": "updateOffVariation", "variationId": other});
+    put_back(&shop, &[json!({"kind": "turnFlagOn"}), off_variation]);
+    shop.fault(Fault::status(403).on("GET", "/api/v2/auditlog*"));
+    let guard = Guard::start(&shop, home.path(), "--replay auto");
+    guard.says(&["override-replayed", "refunds"]);
+    guard.says(&["replay-waits", "checkout is owed", "its audit log could not be read"]);
+    assert_eq!(shop.patches(), 2);
+    assert!(shop.is_on("checkout"));
+}
+
+#[test]
+fn whoever_is_asked_is_told_in_the_question() {
+    let (shop, other) = (Shop::new(|seed| seed), tempfile::tempdir().unwrap());
+    give_keys(shop.home.path(), &[KEY]);
+    shop.colleague(&other, "update -f checkout -s off --as bob").code(0);
+    let rc = Rc::new().line("replay");
+    let question = "Send 1 patch (1 NOT SIGNED WITH YOUR KEY: see above)? [y/N]";
+    let (code, shown) = Terminal::start(&rc, shop.home.path()).answer(question, "n\n").end();
+    assert_eq!((code, shop.patches()), (3, 0), "{shown}");
 }
 
 #[test]
