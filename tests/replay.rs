@@ -13,6 +13,7 @@ mod lost_answers;
 mod playback_folder;
 mod rights;
 mod sending;
+mod signed;
 mod stage;
 mod stores;
 mod verify;

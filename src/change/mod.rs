@@ -15,6 +15,7 @@ pub mod recorded;
 pub(crate) mod sample;
 pub mod seen;
 pub mod settle;
+pub mod signing;
 pub mod state;
 pub mod target;
 pub mod undo;

@@ -14,6 +14,7 @@ use serde::Serializer;
 use crate::change::edit::Motive;
 use crate::change::id::Actor;
 use crate::change::id::ChangeId;
+use crate::change::signing::Signature;
 use crate::flag::aspect::Aspect;
 use crate::flag::instruction::Instruction;
 use crate::flag::key::Environment;
@@ -71,6 +72,9 @@ pub struct Override {
     /// The aspects that were asked for with `--record` although the store's record was so already. They are owed even
     /// though they do not differ from `base`; all else that does not differ from it has come to nothing.
     pub insisted: BTreeSet<Aspect>,
+    /// Who vouches for it: see [`crate::change::signing`]. It fits what it was made for and nothing else, so whoever makes
+    /// an override of another one drops it, or signs anew what he has verified.
+    pub signature: Option<Signature>,
 }
 
 /// An override as it is written. `upstream` is left out while it is, to the byte, the base, as it is in every new override.
@@ -90,6 +94,8 @@ struct Written<'o> {
     upstream: Option<Cow<'o, Record>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     insisted: BTreeSet<Aspect>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Cow<'o, Signature>>,
 }
 
 impl Serialize for Override {
@@ -106,6 +112,7 @@ impl Serialize for Override {
             base: Cow::Borrowed(&self.base),
             upstream: (self.upstream != self.base).then_some(Cow::Borrowed(&self.upstream)),
             insisted: self.insisted.clone(),
+            signature: self.signature.as_ref().map(Cow::Borrowed),
         };
         written.serialize(serializer)
     }
@@ -127,6 +134,7 @@ impl<'de> Deserialize<'de> for Override {
             upstream: written.upstream.map_or_else(|| base.clone(), Cow::into_owned),
             base,
             insisted: written.insisted,
+            signature: written.signature.map(Cow::into_owned),
         })
     }
 }

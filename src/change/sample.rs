@@ -72,6 +72,7 @@ pub(crate) fn override_of(base: &Record, instructions: &[Instruction], change: C
         base: base.clone(),
         upstream: base.clone(),
         insisted: Default::default(),
+        signature: None,
     }
 }
 

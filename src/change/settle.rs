@@ -45,6 +45,9 @@ use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::shows;
 use crate::change::seen::upstream_here;
+use crate::change::signing::Keys;
+use crate::change::signing::Signed;
+use crate::change::signing::name_the_same;
 use crate::change::target::Target;
 use crate::change::undo::By;
 use crate::change::undo::marks;
@@ -72,6 +75,8 @@ pub struct Answer<'a> {
     /// Whether what is known of the target was read before LaunchDarkly made `version`: then no record there can be
     /// LaunchDarkly's own of that version or a later one.
     pub from_before: bool,
+    /// What is left of an override that was edited meanwhile is signed with these, where all that it is made of was.
+    pub keys: Option<&'a Keys>,
 }
 
 /// What one target gets.
@@ -124,7 +129,7 @@ pub fn after_patch(by: &By, target: &Target, seen: &Seen, answer: &Answer<'_>) -
         if !shares_changes(newer, answer.sent) {
             return Ok(Settling::OfItsOwn);
         }
-        let next = newer_after_replay(answer.sent, newer, &here.launchdarklys_answer(answer)?);
+        let next = newer_after_replay(answer.sent, newer, &here.launchdarklys_answer(answer)?, answer.keys);
         let after = next.stands_as()?;
         return Ok(Settling::Newer(write(here.unless_it_stands(after), OverrideWrite::Put(Arc::new(next)))));
     }
@@ -179,7 +184,7 @@ pub fn settle(
         by,
         target,
         seen,
-        &Answer { sent: merged, version, shown, gives_way: false, overlaid: false, from_before: false },
+        &Answer { sent: merged, version, shown, gives_way: false, overlaid: false, from_before: false, keys: None },
     )
     .map(Some)
 }
@@ -187,19 +192,31 @@ pub fn settle(
 /// What is left of `newer` after LaunchDarkly accepted an earlier revision of it, `sent`: the instructions that were not
 /// sent, the changes that came since, and LaunchDarkly's answer as base. It keeps its revision, by which stores are
 /// merged, and so its record's version goes on rising.
-pub fn newer_after_replay(sent: &Override, newer: &Override, answer: &Record) -> Override {
+///
+/// `keys` sign it where they verify both and the answer has what was sent. The answer may have been read from a store: where
+/// it has other variations than the base, a place in the list would come to mean a value that nobody signed, and it stays
+/// unsigned.
+pub fn newer_after_replay(sent: &Override, newer: &Override, answer: &Record, keys: Option<&Keys>) -> Override {
     let not_sent = |instruction: &&_| !sent.instructions.contains(instruction);
     let since = |change: &&_| !sent.changes.contains(change);
     let instructions: Vec<_> = newer.instructions.iter().filter(not_sent).cloned().collect();
     let left = instructions.iter().map(Instruction::aspect).collect();
-    Override {
+    let next = Override {
         format: OVERRIDE_FORMAT,
         instructions: net(&instructions, &[]),
         changes: newer.changes.iter().filter(since).copied().collect(),
         base: answer.clone(),
         upstream: answer.clone(),
         insisted: newer.insisted.intersection(&left).copied().collect(),
+        signature: None,
         ..newer.clone()
+    };
+    let is_signed = |known: &Override, keys: &Keys| keys.verify(known, &newer.environment, &newer.flag) == Signed::Yes;
+    // What is taken off must really be in the answer: whoever writes a store can say that it was replayed.
+    let has_it = || patch::changes_nothing(answer, &sent.instructions).unwrap_or(false);
+    match keys.filter(|keys| is_signed(sent, keys) && is_signed(newer, keys)) {
+        Some(keys) if has_it() && name_the_same(&next.instructions, &newer.base, answer) => keys.sign(next),
+        _ => next,
     }
 }
 

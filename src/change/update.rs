@@ -20,6 +20,9 @@ use crate::change::seen::Copy;
 use crate::change::seen::Seen;
 use crate::change::seen::is_ours;
 use crate::change::seen::is_strangers;
+use crate::change::signing::Keys;
+use crate::change::signing::Signed;
+use crate::change::signing::name_the_same;
 use crate::change::target::Target;
 use crate::change::update::course::Course;
 use crate::flag::aspect::Aspect;
@@ -41,14 +44,16 @@ pub struct Asked<'a> {
 }
 
 /// What the operator allows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
     /// `--repair`: a record that can be mended is mended and written.
     pub repair: bool,
     /// `--record`: an override is written although the flag is already so, and LaunchDarkly is owed it.
     pub record_anyway: bool,
     /// `--despite-differences`: written although hosts will serve different things.
     pub despite_differences: bool,
+    /// What overrides are signed with.
+    pub keys: Option<&'a Keys>,
 }
 
 /// A target that answered.
@@ -203,12 +208,12 @@ impl ChangePlan {
 }
 
 /// Plans a whole change over all targets that answered.
-pub fn plan(change: ChangeId, motive: &Motive, options: &Options, edits: &[EditSeen<'_>]) -> ChangePlan {
+pub fn plan(change: ChangeId, motive: &Motive, options: &Options<'_>, edits: &[EditSeen<'_>]) -> ChangePlan {
     let plan_edit = |seen: &EditSeen<'_>| plan_edit(&Asked { change, motive, edit: seen.edit }, options, seen);
     ChangePlan { edits: edits.iter().map(plan_edit).collect() }
 }
 
-fn plan_edit(asked: &Asked<'_>, options: &Options, seen: &EditSeen<'_>) -> EditPlan {
+fn plan_edit(asked: &Asked<'_>, options: &Options<'_>, seen: &EditSeen<'_>) -> EditPlan {
     let course = Course::of(asked, seen.standing, seen.targets.iter().map(|here| here.seen));
     let plan_all = |even_if_so: bool| -> Vec<(Target, Planned)> {
         let plan_one = |here: &Here<'_>| (here.target.clone(), plan_one(asked, &course, here, options, even_if_so));
@@ -260,7 +265,7 @@ fn refusal(seen: &EditSeen<'_>, targets: &[(Target, Planned)]) -> Option<Refusal
 /// Everywhere else the edit is being written, so it is written here even if the flag has become so by itself.
 pub fn replan(
     asked: &Asked<'_>,
-    options: &Options,
+    options: &Options<'_>,
     standing: &Standing,
     here: &Here<'_>,
     known: &[ChangeId],
@@ -286,7 +291,13 @@ fn including(standing: &Standing, here: &Here<'_>, ours: ChangeId) -> Standing {
 }
 
 /// `even_if_so`: an override is written although it changes nothing here.
-fn plan_one(asked: &Asked<'_>, course: &Course<'_>, here: &Here<'_>, options: &Options, even_if_so: bool) -> Planned {
+fn plan_one(
+    asked: &Asked<'_>,
+    course: &Course<'_>,
+    here: &Here<'_>,
+    options: &Options<'_>,
+    even_if_so: bool,
+) -> Planned {
     if let Some(Err(why)) = &here.seen.override_ {
         return Planned::OverrideUnreadable(why.clone());
     }
@@ -316,7 +327,7 @@ fn planned_write(
     asked: &Asked<'_>,
     course: &Course<'_>,
     here: &Here<'_>,
-    options: &Options,
+    options: &Options<'_>,
     even_if_so: bool,
     stands: &Found,
 ) -> Result<Planned, PatchError> {
@@ -334,6 +345,10 @@ fn planned_write(
         return Ok(Planned::AlreadySo { version, explained_by: step.explained_by.map(Box::new) });
     }
     let after = step.next.stands_as()?;
+    let next = match options.keys {
+        Some(keys) => signed(keys, asked, course, &stands.record, step.next),
+        None => step.next,
+    };
     Ok(Planned::Write(Box::new(PlannedWrite {
         version_before: version,
         version_after: after.version(),
@@ -345,10 +360,25 @@ fn planned_write(
             before: Some(stands.before.clone()),
             after: Some(after),
             override_before: here.seen.override_text.clone(),
-            override_after: OverrideWrite::Put(Arc::new(step.next)),
+            override_after: OverrideWrite::Put(Arc::new(next)),
             change: asked.change,
         },
     })))
+}
+
+/// `next` with a signature, where everything in it was typed by this operator or verified: not on top of an override that
+/// was not signed, since what that says would be signed along. What targets catch up with keeps what it has.
+///
+/// A variation was chosen by what stands in the stores: where the base of the override has another list than `record`, its
+/// place there would mean another value.
+fn signed(keys: &Keys, asked: &Asked<'_>, course: &Course<'_>, record: &Record, next: Override) -> Override {
+    let Edit { environment, flag, instructions } = asked.edit;
+    let is_whole = match course {
+        Course::CatchUp(_) => return next,
+        Course::First { .. } | Course::AfterReplay { .. } => true,
+        Course::Next(merged) => keys.verify(merged, environment, flag) == Signed::Yes,
+    };
+    if is_whole && name_the_same(instructions, record, &next.base) { keys.sign(next) } else { next }
 }
 
 /// Whether the merged override stands in this target: itself, and the record that it comes to. Its `upstream` may be

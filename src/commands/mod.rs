@@ -21,6 +21,7 @@ pub mod relays;
 pub mod replay;
 pub mod show;
 pub mod sighting;
+mod signing;
 pub mod status;
 pub mod stores;
 pub mod survey;

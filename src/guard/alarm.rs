@@ -65,6 +65,9 @@ pub enum AlarmKind {
     OverrideArrived,
     /// An override is over: nothing is wrong.
     OverrideEnded,
+    /// An override is owed that no key of the guard vouches for: whoever can write the store may have made it, and the guard
+    /// does not replay it.
+    OverrideUnsigned,
     /// The guard replayed an override: nothing is wrong.
     OverrideReplayed,
     /// An override is owed that the guard does not replay by itself: it waits for a person.
@@ -119,6 +122,7 @@ impl AlarmKind {
         AlarmKind::OverrideReached,
         AlarmKind::OverrideArrived,
         AlarmKind::OverrideEnded,
+        AlarmKind::OverrideUnsigned,
         AlarmKind::OverrideReplayed,
         AlarmKind::ReplayWaits,
         AlarmKind::ReplayFailed,
@@ -159,6 +163,7 @@ impl AlarmKind {
             AlarmKind::OverrideReached => "override-reached",
             AlarmKind::OverrideArrived => "override-arrived",
             AlarmKind::OverrideEnded => "override-ended",
+            AlarmKind::OverrideUnsigned => "override-unsigned",
             AlarmKind::OverrideReplayed => "override-replayed",
             AlarmKind::ReplayWaits => "replay-waits",
             AlarmKind::ReplayFailed => "replay-failed",

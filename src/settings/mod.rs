@@ -182,6 +182,8 @@ pub struct Settings {
     pub relay_variables: BTreeMap<String, Secret>,
     /// How LaunchDarkly is reached.
     pub launchdarkly: LaunchDarklySettings,
+    /// The file of the keys with which overrides are signed. Whether it can be used shows when it is.
+    pub signing_key_file: Option<PathBuf>,
     /// How a guard runs, where its options do not say.
     pub guard: GuardSettings,
     /// Where people are told what happens.
@@ -265,6 +267,7 @@ impl Settings {
             relay_config: paths(&layers, &table::RC_RELAY_CONFIG)?,
             relay_variables: relay_variables(&layers),
             launchdarkly: launchdarkly(&layers)?,
+            signing_key_file: layers.find(&table::RC_SIGNING_KEY_FILE)?.map(|found| found.path(&found.value)),
             guard: guard::read(&layers, home.as_ref().map_or(&process.folder, |home| &home.folder))?,
             notify: notify::read(&layers)?,
             project: key(&layers, &table::RC_PROJECT)?,

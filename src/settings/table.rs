@@ -92,6 +92,8 @@ settings! {
         "how long to wait for a store or a relay, name resolution included" }
     RC_API_TIMEOUT { flag: Some("api-timeout"), key: Some("api_timeout"), default: "10s", secret: false,
         "how long to wait for each answer of LaunchDarkly's API" }
+    RC_SIGNING_KEY_FILE { flag: None, key: Some("signing_key_file"), default: "", secret: false,
+        "file of the keys with which overrides are signed, one a line: the first signs, all verify; rc guard --replay auto sends only what is signed" }
     RC_LISTEN { flag: Some("listen"), key: Some("listen"), default: "", secret: false,
         "where the guard is asked by relays, such as 127.0.0.1:8031: their streamUri" }
     RC_ADMIN { flag: Some("admin"), key: Some("admin"), default: "", secret: false,

@@ -97,6 +97,7 @@ pub(super) fn override_of(key: &str, revision: u64, change: ChangeId, user: &str
         changes: vec![change],
         motive: motive(user),
         base: record(true, 42),
+        signature: None,
         insisted: std::collections::BTreeSet::default(),
         upstream: record(true, 42),
     }

@@ -143,6 +143,7 @@ pub fn off(base: u64, revision: u64) -> StoresWord {
         base: base.clone(),
         upstream: base,
         insisted: Default::default(),
+        signature: None,
     };
     StoresWord { overrides: BTreeMap::from([(flag, override_)]), ..StoresWord::default() }
 }

@@ -173,7 +173,7 @@ impl<'r> Guard<'r> {
             relays: Vec::new(),
             shadow: wish.shadow,
         });
-        let parts = Parts { stores, actor, itself, alarms };
+        let parts = Parts { stores, actor, itself, alarms, keys: None };
         let (follow, following) = following(parts, &state.path().join("playback")).unwrap();
         let Followed { words, stores } = follow(&environment, seen);
         Self {

@@ -18,13 +18,13 @@ use crate::support::rc::Rc;
 use crate::update::stage::wait_until;
 
 /// A guard beside a shop, without a relay, and all that it has said.
-struct Guard {
+pub struct Guard {
     child: Child,
     said: Arc<Mutex<String>>,
 }
 
 impl Guard {
-    fn start(shop: &Shop, home: &Path, options: &str) -> Self {
+    pub fn start(shop: &Shop, home: &Path, options: &str) -> Self {
         shop.settings(home, TOKEN);
         let line =
             format!("guard --listen 127.0.0.1:0 --state {}/guard --replay-every 200ms {options}", home.display());
@@ -46,12 +46,12 @@ impl Guard {
         guard
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
     #[track_caller]
-    fn says(&self, words: &[&str]) {
+    pub fn says(&self, words: &[&str]) {
         let line = || self.said().lines().any(|line| words.iter().all(|word| line.contains(word)));
         wait_until(&format!("it says {words:?}"), line);
     }

@@ -28,7 +28,7 @@ fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) 
         &by(),
         &sample::target("a"),
         seen,
-        &Answer { sent, version, shown, gives_way: false, overlaid: false, from_before: false },
+        &Answer { sent, version, shown, gives_way: false, overlaid: false, from_before: false, keys: None },
     )
     .unwrap()
 }
@@ -171,8 +171,15 @@ fn what_is_over_gives_way() {
     over.revision = 8;
     let here = seen(Some(&over.in_force().unwrap()), Some(&over));
     assert_eq!(answered(&here, &sent(), 43, None), Settling::OfItsOwn);
-    let answer =
-        Answer { sent: &sent(), version: 43, shown: None, gives_way: true, overlaid: false, from_before: false };
+    let answer = Answer {
+        sent: &sent(),
+        version: 43,
+        shown: None,
+        gives_way: true,
+        overlaid: false,
+        from_before: false,
+        keys: None,
+    };
     let (after, next) = held(after_patch(&by(), &sample::target("a"), &here, &answer).unwrap());
     assert_eq!(after.unwrap().version(), 43);
     assert_eq!((next.changes, next.state), (sent().changes, OverrideState::Replayed { version: 43 }));
@@ -288,8 +295,15 @@ proptest! {
 #[test]
 fn what_a_guard_may_have_made_of_another_change_is_no_proof() {
     let (told, sent) = (seen(Some(&flag(46, false, 1, 2)), Some(&sent())), sent());
-    let answer =
-        |overlaid| Answer { sent: &sent, version: 46, shown: None, gives_way: false, overlaid, from_before: false };
+    let answer = |overlaid| Answer {
+        sent: &sent,
+        version: 46,
+        shown: None,
+        gives_way: false,
+        overlaid,
+        from_before: false,
+        keys: None,
+    };
     let of = |overlaid| after_patch(&by(), &sample::target("a"), &told, &answer(overlaid)).unwrap();
     assert_eq!(settled(of(false)), None, "nobody is there who would have made it: LaunchDarkly's own");
     let (after, next) = held(of(true));
@@ -302,7 +316,8 @@ fn what_a_guard_may_have_made_of_another_change_is_no_proof() {
 fn a_record_that_lost_its_override_is_not_taken_for_launchdarklys() {
     let (sent, bereft) = (sent(), flag(45, false, 2, 2));
     let of = |record: &Record, from_before, overlaid| {
-        let answer = Answer { sent: &sent, version: 45, shown: None, gives_way: false, overlaid, from_before };
+        let answer =
+            Answer { sent: &sent, version: 45, shown: None, gives_way: false, overlaid, from_before, keys: None };
         after_patch(&by(), &sample::target("a"), &seen(Some(record), None), &answer).unwrap()
     };
     assert_eq!(of(&bereft, false, false), Settling::NothingThere, "read later, it may be LaunchDarkly's");
@@ -314,4 +329,31 @@ fn a_record_that_lost_its_override_is_not_taken_for_launchdarklys() {
         assert!(after.unwrap().same_value(&flag(45, false, 1, 0)), "what was sent, as LaunchDarkly counts it");
         assert_eq!(next.state, OverrideState::Replayed { version: 45 });
     }
+}
+
+/// What is left of an edit that came in between.
+#[test]
+fn what_is_left_is_signed_where_all_of_it_was() {
+    let keys = Keys::parse(&"k".repeat(32)).unwrap();
+    let serve = Instruction::UpdateOffVariation { variation: 2 };
+    let sent = sent();
+    let mut newer = Override { instructions: vec![OFF, serve.clone()], revision: 4, ..sent.clone() };
+    newer.changes.push(change(2));
+    let answer = flag(43, false, 1, 0);
+    let left = |sent: &Override, newer: &Override, answer: &Record| {
+        let left = newer_after_replay(sent, newer, answer, Some(&keys));
+        assert_eq!((&left.instructions[..], &left.changes[..]), (&[serve.clone()][..], &[change(2)][..]));
+        keys.verify(&left, &left.environment, &left.flag)
+    };
+    let (good_sent, good) = (keys.sign(sent.clone()), keys.sign(newer.clone()));
+    assert_eq!(left(&good_sent, &good, &answer), Signed::Yes);
+    assert_eq!(left(&sent, &good, &answer), Signed::No, "what was sent was not");
+    assert_eq!(left(&good_sent, &newer, &answer), Signed::No, "what is newer was not");
+    let forged = Override { instructions: vec![serve.clone()], ..good.clone() };
+    assert_eq!(left(&good_sent, &forged, &answer), Signed::No);
+    // The answer may be a record of a store's.
+    let shifted = answer.with(&[("variations", r#"["a","c","b"]"#.to_owned())]);
+    assert_eq!(left(&good_sent, &good, &shifted), Signed::No);
+    assert_eq!(left(&good_sent, &good, &flag(43, true, 1, 0)), Signed::No, "it has not what is taken off");
+    assert_eq!(newer_after_replay(&good_sent, &good, &answer, None).signature, None);
 }

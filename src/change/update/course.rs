@@ -188,6 +188,7 @@ fn begin(asked: &Asked<'_>, revision: u64, base: Record, insist: bool) -> Result
         insisted: insisted(asked, &base, insist)?,
         upstream: base.clone(),
         base,
+        signature: None,
     })
 }
 
@@ -206,6 +207,7 @@ fn further(asked: &Asked<'_>, from: Override, insist: bool) -> Result<Override, 
         changes: changes.split_off(dropped),
         motive: asked.motive.clone(),
         insisted: all_insisted,
+        signature: None,
         ..from
     })
 }

@@ -344,3 +344,74 @@ proptest! {
         }
     }
 }
+
+fn keys() -> Keys {
+    Keys::parse(&"k".repeat(32)).unwrap()
+}
+
+/// How the override that is written stands to the keys.
+fn signed_as(instructions: &[Instruction], standing: &Standing, stores: &[Seen]) -> Vec<Signed> {
+    let keys = keys();
+    let options = Options { keys: Some(&keys), record_anyway: true, despite_differences: true, ..Options::default() };
+    let plan = planned_with(options, instructions, standing, stores);
+    let edit = edit(instructions);
+    plan.targets.iter().map(|(_, planned)| keys.verify(put(planned), &edit.environment, &edit.flag)).collect()
+}
+
+#[test]
+fn what_is_typed_is_signed() {
+    let record = flag(42, true, 1, 0);
+    assert_eq!(signed_as(&[OFF], &Standing::None, &[seen(Some(&record), None)]), [Signed::Yes]);
+    let unsigned = planned(&[OFF], &Standing::None, &[seen(Some(&record), None)]);
+    assert_eq!(put(&unsigned.targets[0].1).signature, None, "without a key");
+}
+
+/// Else what a forger has put there would be signed along.
+#[test]
+fn on_top_of_what_is_not_signed_nothing_is() {
+    let mut forged = override_of(&flag(42, true, 1, 0), &[Instruction::UpdateOffVariation { variation: 2 }], change(1));
+    let on =
+        |known: &Override| signed_as(&[OFF], &in_force(known), &[seen(Some(&known.in_force().unwrap()), Some(known))]);
+    assert_eq!(on(&forged), [Signed::No]);
+    let own = keys().sign(forged.clone());
+    assert_eq!(on(&own), [Signed::Yes]);
+    forged.signature = own.signature.clone();
+    forged.instructions = vec![Instruction::UpdateOffVariation { variation: 0 }];
+    assert_eq!(on(&forged), [Signed::No], "a signature that was kept is dropped");
+    assert_eq!(on(&Keys::parse(&"x".repeat(32)).unwrap().sign(own.clone())), [Signed::No], "another key's");
+    let without_a_key = planned(&[OFF], &in_force(&own), &[seen(Some(&own.in_force().unwrap()), Some(&own))]);
+    assert_eq!(put(&without_a_key.targets[0].1).signature, None);
+    // Once LaunchDarkly has it, what is new begins by itself.
+    let replayed = Override { state: OverrideState::Replayed { version: 43 }, ..forged };
+    assert_eq!(on(&replayed), [Signed::Yes]);
+}
+
+#[test]
+fn what_targets_catch_up_with_keeps_its_signature() {
+    let own = keys().sign(override_of(&flag(42, true, 1, 0), &[OFF], change(1)));
+    let stores = [seen(Some(&own.in_force().unwrap()), Some(&own)), seen(Some(&flag(42, true, 1, 0)), None)];
+    for key in [None, Some(keys())] {
+        let options = Options { keys: key.as_ref(), ..Options::default() };
+        let plan = planned_with(options, &[OFF], &in_force(&own), &stores);
+        assert_eq!(put(&plan.targets[1].1), &own);
+    }
+    let unsigned = Override { signature: None, ..own };
+    let stores = [seen(Some(&unsigned.in_force().unwrap()), Some(&unsigned)), seen(Some(&flag(42, true, 1, 0)), None)];
+    let plan =
+        planned_with(Options { keys: Some(&keys()), ..Options::default() }, &[OFF], &in_force(&unsigned), &stores);
+    assert_eq!(put(&plan.targets[1].1).signature, None);
+}
+
+/// The value was found in the store's record, where anybody who writes there may have shifted the list.
+#[test]
+fn a_variation_is_signed_only_where_its_place_means_what_was_typed() {
+    let own = keys().sign(override_of(&flag(42, true, 1, 0), &[OFF], change(1)));
+    let shifted = own.in_force().unwrap().with(&[("variations", r#"["a","c","b"]"#.to_owned())]);
+    let serve = [Instruction::UpdateOffVariation { variation: 2 }];
+    let on = |record: &Record, instructions: &[Instruction]| {
+        signed_as(instructions, &in_force(&own), &[seen(Some(record), Some(&own))])
+    };
+    assert_eq!(on(&own.in_force().unwrap(), &serve), [Signed::Yes]);
+    assert_eq!(on(&shifted, &serve), [Signed::No]);
+    assert_eq!(on(&shifted, &[ON]), [Signed::Yes], "it names none");
+}

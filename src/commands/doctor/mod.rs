@@ -13,6 +13,7 @@ mod playback;
 mod records;
 mod relay_configurations;
 mod relays;
+mod signing;
 mod stores;
 
 use super::Context;
@@ -46,6 +47,7 @@ pub async fn run(_: Arguments, context: &Context<'_>) -> Result<ExitCode, Failur
     let (surroundings, wrong) = surroundings(context).await?;
     let mut findings = Findings::default();
     home::examine(context.settings, &mut findings);
+    signing::examine(context.settings, &mut findings);
     let (loaded, unreadable) = load(context);
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let reached = stores::examine(&surroundings, &views, &mut findings).await;

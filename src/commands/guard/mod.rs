@@ -18,7 +18,9 @@ use tokio::signal::unix::signal;
 
 use super::Context;
 use crate::change::id::Actor;
+use crate::change::signing::Keys;
 use crate::commands::relays::Configurations;
+use crate::commands::signing;
 use crate::commands::stores;
 use crate::error::ExitCode;
 use crate::error::Failure;
@@ -86,7 +88,8 @@ pub struct Arguments {
     #[arg(long, value_name = "WHO", default_value = "manual")]
     pub replay: Replay,
 
-    /// Let --replay auto send whatever stands in the stores: whoever can write them writes LaunchDarkly through it
+    /// Let --replay auto send whatever stands in the stores, signed (RC_SIGNING_KEY_FILE) or not: whoever can write them writes
+    /// LaunchDarkly through it
     #[arg(long)]
     pub trust_store: bool,
 
@@ -115,6 +118,9 @@ pub struct Arguments {
     pub log: Option<LogForm>,
 }
 
+/// What follows where the keys cannot be read.
+const UNSIGNED: &str = "the guard signs nothing";
+
 /// Who replays what is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Replay {
@@ -135,23 +141,28 @@ pub enum Conflict {
 
 impl Arguments {
     /// Whether a guard may replay by itself as it was told to.
-    fn may_replay(&self, settings: &Settings) -> Result<(), Failure> {
+    ///
+    /// Gives the keys that have signed what may be sent; `None` where it replays nothing, or whatever stands in the stores.
+    fn may_replay(&self, settings: &Settings) -> Result<Option<Keys>, Failure> {
         if self.replay == Replay::Manual {
-            return Ok(());
+            return Ok(None);
         }
         if self.shadow {
             return Err(Failure::usage("--shadow never changes anything, and --replay auto changes LaunchDarkly"));
         }
-        if !self.trust_store {
+        let keys = if self.trust_store { None } else { signing::keys(settings)? };
+        if !self.trust_store && keys.is_none() {
             return Err(Failure::usage(
                 "--replay auto sends what stands in the stores, and nothing proves who wrote it",
             )
             .cause("whoever can write the stores would write LaunchDarkly through this guard")
+            .hint("Have overrides signed, here and wherever rc update is typed: RC_SIGNING_KEY_FILE=FILE in .env")
+            .hint("A key for that, the same everywhere:   (umask 077; openssl rand -hex 32 > FILE)")
             .hint("If only your operators can write them: rc guard --replay auto --trust-store")
-            .hint("Else leave it to people: --replay manual"));
+            .hint("Else leave it to people:               --replay manual"));
         }
         settings.required_api_key()?;
-        Ok(())
+        Ok(keys)
     }
 
     /// The settings, with what was typed over them.
@@ -180,7 +191,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
             .hint("On the relay's own machine:          rc guard --listen 127.0.0.1:8031")
             .hint("To watch stores alone, for no relay: rc guard --no-stream"));
     }
-    arguments.may_replay(context.settings)?;
+    let only_signed = arguments.may_replay(context.settings)?;
+    let keys = only_signed.clone().or_else(|| signing::keys_or_told(context.settings, context.output, UNSIGNED));
     let stores = stores::open(context.settings)?;
     let configurations = Configurations::read(context.settings).await?;
     let environments = Environments::of(context.settings, configurations, &stores, arguments.no_stream);
@@ -211,9 +223,9 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let replaying = (arguments.replay == Replay::Auto)
-        .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), alarms.clone()));
-    let (follow, following) =
-        following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
+        .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), (alarms.clone(), only_signed)));
+    let parts = overrides::Parts { stores, actor, itself, alarms: alarms.clone(), keys };
+    let (follow, following) = following(parts, &settings.state).await?;
     let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;
     let telling = Telling::start(context.output, settings.log, alarms.clone());
     telling.beginning(&telling::Beginning {

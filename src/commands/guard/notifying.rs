@@ -108,6 +108,7 @@ fn severity(kind: AlarmKind) -> Option<Severity> {
         | AlarmKind::OverrideNotKept
         | AlarmKind::OverrideUnreadable
         | AlarmKind::OverrideExpired
+        | AlarmKind::OverrideUnsigned
         | AlarmKind::ReplayWaits
         | AlarmKind::ReplayFailed
         | AlarmKind::NotAnnounced

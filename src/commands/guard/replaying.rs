@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Arguments;
 use crate::change::id::Actor;
+use crate::change::signing::Keys;
 use crate::commands::Context;
 use crate::commands::replay::rounds;
 use crate::commands::replay::rounds::Pace;
@@ -29,25 +30,33 @@ const PLAYBACK: &str = "replays";
 pub struct Replaying {
     settings: Settings,
     typed: GlobalArguments,
+    /// Nothing is sent but what these have signed. `None`: whatever stands in the stores.
+    only_signed: Option<Keys>,
     flags: Vec<FlagKey>,
     every: std::time::Duration,
     alarms: Alarms,
 }
 
 impl Replaying {
-    /// As it was told to.
-    pub fn new(arguments: &Arguments, context: &Context<'_>, state: &Path, actor: Actor, alarms: Alarms) -> Self {
+    /// As it was told to. `keys` are those by which overrides have to be signed.
+    pub fn new(
+        arguments: &Arguments,
+        context: &Context<'_>,
+        state: &Path,
+        actor: Actor,
+        (alarms, keys): (Alarms, Option<Keys>),
+    ) -> Self {
         let settings =
             Settings { playback: state.join(PLAYBACK), actor, yes: false, no_input: true, ..context.settings.clone() };
         let (flags, every) = (arguments.replay_flag.clone(), arguments.replay_every);
-        Self { settings, typed: context.typed.clone(), flags, every, alarms }
+        Self { settings, typed: context.typed.clone(), only_signed: keys, flags, every, alarms }
     }
 
     async fn round(&self) -> Result<Round, Failure> {
         let (output, _, _) = Output::captured();
         let prompter = Prompter::new(&output, false, true);
         let context = Context { settings: &self.settings, typed: &self.typed, output: &output, prompter };
-        rounds::round(&self.flags, &context, "rc guard").await
+        rounds::round(&self.flags, &context, "rc guard", self.only_signed.as_ref()).await
     }
 
     /// Tells what came of a round. `stand` are the alarms about what is left.
@@ -83,6 +92,12 @@ impl Replaying {
             self.alarms.raise(name.clone(), format!("{} is owed to LaunchDarkly and was not sent: {why}", subject.1));
             left.insert(name);
         }
+        for (subject, why) in &round.doubtful {
+            let name = name(AlarmKind::OverrideUnsigned, subject);
+            let told = "is owed to LaunchDarkly and was not sent, since this guard's keys do not vouch for it";
+            self.alarms.raise(name.clone(), format!("{} {told}: {why}", subject.1));
+            left.insert(name);
+        }
         if !round.is_busy {
             stand.difference(&left).for_each(|name| self.alarms.clear(name));
             *stand = left;
@@ -98,7 +113,8 @@ pub async fn rounds(replaying: Option<&Replaying>) -> Infallible {
     loop {
         let round = replaying.round().await;
         replaying.tell(&round, &mut stand);
-        let moved = round.is_ok_and(|round| !round.sent.is_empty() || round.left.is_empty());
+        let moved =
+            round.is_ok_and(|round| !round.sent.is_empty() || (round.left.is_empty() && round.doubtful.is_empty()));
         tokio::time::sleep(pace.wait(moved, fastrand::f64())).await;
     }
 }

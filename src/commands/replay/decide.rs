@@ -4,12 +4,14 @@
 use crate::commands::Context;
 use crate::commands::replay::Arguments;
 use crate::commands::replay::OnConflict;
+use crate::commands::replay::plan;
 use crate::commands::replay::plan::Course;
 use crate::commands::replay::plan::Decision;
 use crate::commands::replay::plan::Item;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::plan::Step;
 use crate::commands::replay::words;
+use crate::commands::signing::Vouched;
 use crate::error::Failure;
 use crate::flag::instruction::Instruction;
 use crate::launchdarkly::approval::Approval;
@@ -41,13 +43,23 @@ pub struct Decided {
 
 /// Decides about everything, and has the whole of it agreed to.
 ///
+/// Where `only_signed`, nothing is sent for which no key vouches.
+///
 /// # Errors
 /// Where somebody was asked whether to go on and said no.
-pub async fn decide(items: Vec<Item>, arguments: &Arguments, context: &Context<'_>) -> Result<Vec<Decided>, Failure> {
+pub async fn decide(
+    items: Vec<Item>,
+    arguments: &Arguments,
+    context: &Context<'_>,
+    only_signed: bool,
+) -> Result<Vec<Decided>, Failure> {
     let mut decided = Vec::with_capacity(items.len());
     for item in items {
         let decision = if item.needs_decision() { Some(conflict(&item, arguments, context).await) } else { None };
-        let step = step(&item, decision);
+        let step = match step(&item, decision) {
+            step if only_signed => unless_doubtful(&item, step),
+            step => step,
+        };
         decided.push(Decided { item, step, decision });
     }
     about_gone(&mut decided, arguments, context).await;
@@ -117,6 +129,31 @@ pub fn step(item: &Item, decision: Option<Decision>) -> Step {
     }
 }
 
+/// The step, unless it is one for an override for which no key vouches: that is left to a person, and said before anything
+/// else is said of it. What tells only the stores something is not held up, nor what a person has asked an approval for.
+fn unless_doubtful(item: &Item, step: Step) -> Step {
+    let is_vouched_for = item.vouched == Vouched::For;
+    let concerns_launchdarkly = match &step {
+        Step::Send(_) | Step::Request(_) | Step::Abandon(_) => true,
+        Step::Leave(left) => !left.waits && left.failure.is_none(),
+        Step::Settle { .. } | Step::PutBack => false,
+    };
+    if is_vouched_for && matches!(step, Step::Send(_) | Step::Request(_)) && may_be_an_old_one(item) {
+        let why = "changed in LaunchDarkly since, and its audit log could not be read, which tells whether this was sent before";
+        return Step::Leave(Left::undecided(why, words::command(item, "")));
+    }
+    if is_vouched_for || !concerns_launchdarkly {
+        return step;
+    }
+    let why = item.vouched.doubt().unwrap_or("it has no signature");
+    Step::Leave(Left { doubtful: true, ..Left::undecided(why, words::command(item, "")) })
+}
+
+/// Whether LaunchDarkly may have had this override: whoever writes a store can put back what has ended.
+fn may_be_an_old_one(item: &Item) -> bool {
+    item.audit.is_none() && plan::needs_the_audit_log(&item.matter.override_, item.now.as_ref(), &item.course)
+}
+
 fn send_or_request(item: &Item, instructions: &[Instruction]) -> Step {
     match item.reviewers {
         Some(_) => Step::Request(instructions.to_vec()),
@@ -133,7 +170,7 @@ pub fn waits(approval: Option<&Approval>) -> Left {
         None => "waits for an approval",
     };
     let next = approval.and_then(|approval| approval.link.clone());
-    Left { why: why.to_owned(), next, failure: None, waits: true }
+    Left { why: why.to_owned(), next, failure: None, waits: true, doubtful: false }
 }
 
 fn names(items: &[&Item]) -> String {
@@ -213,11 +250,17 @@ async fn agree(decided: &[Decided], context: &Context<'_>) -> Result<(), Failure
     let given_up = counted(|step| matches!(step, Step::Abandon(_)));
     let sent: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(*number, noun)).collect();
+    let is_doubtful =
+        |one: &&Decided| one.item.vouched.doubt().is_some() && matches!(one.step, Step::Send(_) | Step::Request(_));
+    let doubtful = match decided.iter().filter(is_doubtful).count() {
+        0 => String::new(),
+        number => format!(" ({number} NOT SIGNED WITH YOUR KEY: see above)"),
+    };
     let question = match (sent.is_empty(), given_up) {
         (true, 0) => return Ok(()),
         (true, given_up) => format!("Give {} up?", count(given_up, "override")),
-        (false, 0) => format!("Send {}?", sent.join(", ")),
-        (false, given_up) => format!("Send {}, give {} up?", sent.join(", "), count(given_up, "override")),
+        (false, 0) => format!("Send {}{doubtful}?", sent.join(", ")),
+        (false, given_up) => format!("Send {}{doubtful}, give {} up?", sent.join(", "), count(given_up, "override")),
     };
     match context.prompter.consent(context.output, &question).await {
         Ok(_) | Err(NotGiven::NobodyToAsk) => Ok(()),

@@ -28,15 +28,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 
 use super::Context;
 use crate::change::merge;
 use crate::change::override_::EndedMark;
+use crate::change::signing::Keys;
 use crate::commands::guards::Guards;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
+use crate::commands::signing;
+use crate::commands::signing::Vouched;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::error::Kind;
@@ -116,6 +120,9 @@ pub struct Arguments {
     pub watch: bool,
 }
 
+/// What follows where the keys cannot be read.
+const UNKNOWN: &str = "whether what is owed was signed is not known";
+
 /// The most flags that are named in a sentence.
 const NAMES_MAX: usize = 5;
 
@@ -127,7 +134,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     if arguments.watch {
         return watch::run(&arguments, context).await;
     }
-    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false }).await?;
+    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false, only_signed: None }).await?;
     show_report(&report, context);
     Ok(report.code())
 }
@@ -145,14 +152,20 @@ fn show_report(report: &Report, context: &Context<'_>) {
 
 /// Who replays, and how.
 #[derive(Clone, Copy)]
-struct How {
+struct How<'k> {
     /// Who has the right to replay meanwhile, as others read it.
     by: &'static str,
     /// Whether LaunchDarkly is asked once whether it answers, before it is asked about anything that is owed.
     knocks: bool,
+    /// Nothing is sent but what these have signed.
+    only_signed: Option<&'k Keys>,
 }
 
-async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Result<Report, Failure> {
+async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -> Result<Report, Failure> {
+    let own_keys = match how.only_signed {
+        Some(_) => None,
+        None => signing::keys_or_told(context.settings, context.output, UNKNOWN),
+    };
     let scope = Scope::typed(context, &arguments.flag)?;
     let playback = overview::playback(context)?;
     // A rehearsal writes nothing, so it may run beside a replay.
@@ -163,8 +176,18 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Re
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let guards = Guards::look(&surroundings.stores, overview::targets(&views)).await;
     let surroundings = &surroundings;
-    let run =
-        Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, by: how.by };
+    let run = Run {
+        arguments,
+        context,
+        surroundings,
+        views: &views,
+        seen_at,
+        loaded: &loaded,
+        guards: &guards,
+        by: how.by,
+        keys: how.only_signed.or(own_keys.as_ref()),
+        only_signed: how.only_signed.is_some(),
+    };
     let owed = owed::owed(&views);
     if how.knocks && !owed.owed.is_empty() {
         remote::knock(context).await?;
@@ -196,6 +219,10 @@ struct Run<'r> {
     loaded: &'r Loaded,
     guards: &'r Guards,
     by: &'static str,
+    /// What tells whose word an override is.
+    keys: Option<&'r Keys>,
+    /// Nothing is sent but what they have signed.
+    only_signed: bool,
 }
 
 impl Run<'_> {
@@ -245,7 +272,7 @@ impl Run<'_> {
         let courier = client.as_ref().map(|_| Courier::start());
         let read_at = Instant::now();
         let Owed { owed, replayed, leftovers, strays, undone } = owed;
-        let ground = Ground { stores: &self.surroundings.stores, guards: self.guards };
+        let ground = Ground { stores: &self.surroundings.stores, guards: self.guards, keys: self.keys };
         let mut done = Vec::new();
         let (mut strays, evidence) = match client.as_ref().zip(courier.as_ref()) {
             Some((client, courier)) => {
@@ -262,7 +289,7 @@ impl Run<'_> {
                 self.prepare(files, items.iter().map(|item| &item.matter), &leftovers)?;
                 self.show(&items);
                 let strays = strays::find_out(strays, Some(client.as_ref()), self.arguments, self.context).await;
-                let decided = decide::decide(items, self.arguments, self.context).await?;
+                let decided = decide::decide(items, self.arguments, self.context, self.only_signed).await?;
                 strays::note(&strays, self.loaded, files)?;
                 let means = Means {
                     client,
@@ -336,7 +363,7 @@ impl Run<'_> {
         if let Some(client) = &client {
             let items = self.read(client, &Courier::start(), owed.owed).await?;
             self.show(&items);
-            let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context).await?;
+            let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context, self.only_signed).await?;
             done = carrying_out::rehearse(&decided, client, self.options()).await;
         }
         Ok(Report { dry_run: true, done, strays, ..Report::default() })
@@ -360,7 +387,20 @@ impl Run<'_> {
 
     async fn read(&self, client: &Arc<Client>, courier: &Courier, matters: Vec<Matter>) -> Result<Vec<Item>, Failure> {
         let _progress = Progress::start(self.context.output, "reading from LaunchDarkly");
-        remote::read(client, courier, matters).await
+        let mut items = remote::read(client, courier, matters).await?;
+        items.iter_mut().for_each(|item| item.vouched = self.vouched(&item.matter));
+        Ok(items)
+    }
+
+    /// Whether the keys here vouch for what is in force. What only the playback knows of was read from this disk, and has no
+    /// signature.
+    fn vouched(&self, matter: &Matter) -> Vouched {
+        if matter.only_filed {
+            return Vouched::Unasked;
+        }
+        let (environment, flag) = &matter.subject;
+        let vouched = Vouched::by(self.keys, &matter.override_, environment, flag);
+        if self.only_signed { vouched.unattended(&matter.override_, Timestamp::now()) } else { vouched }
     }
 
     fn show(&self, items: &[Item]) {

@@ -11,6 +11,7 @@ use crate::commands::replay::plan::Item;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::stores::Came;
 use crate::commands::replay::stores::Told;
+use crate::commands::signing::Vouched;
 use crate::error::ExitCode;
 use crate::launchdarkly::approval::Approval;
 
@@ -93,6 +94,8 @@ pub struct Done {
     pub stores: Told,
     /// Approval requests of earlier edits that somebody may still agree to in LaunchDarkly: their pages, or ids.
     pub still_open: Vec<String>,
+    /// Whether the keys here vouch for it.
+    pub vouched: Vouched,
 }
 
 impl Done {
@@ -110,6 +113,7 @@ impl Done {
             outcome,
             stores,
             still_open: Vec::new(),
+            vouched: Vouched::Unasked,
         }
     }
 
@@ -121,7 +125,12 @@ impl Done {
         let stands = item.approval.iter().filter(|approval| ends && approval.is_open());
         let still_open = item.still_open.iter().chain(stands).map(page).collect();
         let now = item.now.as_ref().map(|now| plan::in_few_words(&now.configuration, &item.matter.override_));
-        Self { still_open, now, ..Self::wishing(item.wish.clone(), &item.matter, outcome, stores) }
+        Self {
+            still_open,
+            now,
+            vouched: item.vouched,
+            ..Self::wishing(item.wish.clone(), &item.matter, outcome, stores)
+        }
     }
 
     /// Whether another override stands in some target and is owed.

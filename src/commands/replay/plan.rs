@@ -12,6 +12,7 @@ use crate::change::reconcile::Reconciled;
 use crate::commands::replay::OnConflict;
 use crate::commands::replay::history::Told;
 use crate::commands::replay::owed::Matter;
+use crate::commands::signing::Vouched;
 use crate::error::Failure;
 use crate::flag::aspect::Aspect;
 use crate::flag::configuration::Configuration;
@@ -44,6 +45,8 @@ pub struct Item {
     pub reviewers: Option<u32>,
     /// What it comes to.
     pub course: Course,
+    /// Whether the keys here vouch for it.
+    pub vouched: Vouched,
 }
 
 /// What was read of LaunchDarkly for one override.
@@ -147,18 +150,20 @@ pub struct Left {
     pub failure: Option<Box<Failure>>,
     /// Whether a reviewer is waited for.
     pub waits: bool,
+    /// Whether it is since no key vouches for it.
+    pub doubtful: bool,
 }
 
 impl Left {
     /// For somebody to decide.
     pub fn undecided(why: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { why: why.into(), next: Some(next.into()), failure: None, waits: false }
+        Self { why: why.into(), next: Some(next.into()), failure: None, waits: false, doubtful: false }
     }
 
     /// Since something failed.
     pub fn failed(failure: Failure) -> Self {
         let (why, next) = (failure.message.clone(), failure.hints.first().cloned());
-        Self { why, next, failure: Some(Box::new(failure)), waits: false }
+        Self { why, next, failure: Some(Box::new(failure)), waits: false, doubtful: false }
     }
 }
 
@@ -251,7 +256,7 @@ impl Item {
             && !matches!(found, Course::Already { .. } | Course::Had { .. } | Course::Gone { .. });
         let course = if waits { Course::Waits } else { found };
         let wish = wish_in_words(&matter.override_);
-        Self { matter, wish, now, audit, told, approval, still_open, reviewers, course }
+        Self { matter, wish, now, audit, told, approval, still_open, reviewers, course, vouched: Vouched::Unasked }
     }
 
     /// One that could not be looked at.

@@ -338,6 +338,8 @@ struct FlagJson {
     /// What to type, or where to look.
     next: Option<String>,
     changes: Vec<String>,
+    /// Whether a key here signed it as it is; null where there is none, or LaunchDarkly was not asked about it.
+    signed: Option<bool>,
     /// Approval requests of earlier edits that are still open in LaunchDarkly: pages, or ids.
     open_approvals: Vec<String>,
     stores: Vec<StoreJson>,
@@ -401,6 +403,7 @@ fn flag_json(done: &Done) -> FlagJson {
         why,
         next,
         changes: done.override_.changes.iter().map(ToString::to_string).collect(),
+        signed: done.vouched.is_signed(),
         open_approvals: done.still_open.clone(),
         stores: done.stores.iter().map(|(target, came)| store_json(target, came)).collect(),
     }

@@ -10,6 +10,7 @@ use super::outcome::Outcome;
 use super::owed::Subject;
 use super::report::Report;
 use super::report_of;
+use crate::change::signing::Keys;
 use crate::commands::Context;
 use crate::error::ExitCode;
 use crate::error::Failure;
@@ -25,16 +26,24 @@ pub struct Round {
     pub sent: Vec<(Subject, u64)>,
     /// What stays owed: why, and what to do.
     pub left: Vec<(Subject, String)>,
+    /// What stays owed since no key vouches for it: why, and what to do.
+    pub doubtful: Vec<(Subject, String)>,
     /// Somebody else is at it.
     pub is_busy: bool,
     pub(super) report: Report,
 }
 
-/// Replays what needs no decision, of these flags or of all. `context` must have nobody to ask.
+/// Replays what needs no decision, of these flags or of all; where `only_signed` is given, only what these keys have signed.
+/// `context` must have nobody to ask.
 ///
 /// # Errors
 /// Where nothing could be replayed at all.
-pub async fn round(flags: &[FlagKey], context: &Context<'_>, by: &'static str) -> Result<Round, Failure> {
+pub async fn round(
+    flags: &[FlagKey],
+    context: &Context<'_>,
+    by: &'static str,
+    only_signed: Option<&Keys>,
+) -> Result<Round, Failure> {
     let arguments = Arguments {
         flag: flags.to_vec(),
         dry_run: false,
@@ -43,19 +52,20 @@ pub async fn round(flags: &[FlagKey], context: &Context<'_>, by: &'static str) -
         break_scheduled: false,
         watch: false,
     };
-    report_of(&arguments, context, How { by, knocks: true }).await.map(Round::of)
+    report_of(&arguments, context, How { by, knocks: true, only_signed }).await.map(Round::of)
 }
 
 impl Round {
     pub(super) fn of(report: Report) -> Self {
-        let (mut sent, mut left) = (Vec::new(), Vec::new());
+        let (mut sent, mut left, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
         for done in &report.done {
             match &done.outcome {
                 Outcome::Replayed { version, .. } => sent.push((done.subject.clone(), *version)),
                 Outcome::Left(_) if report.others.contains(&done.subject.0) => {}
                 Outcome::Left(reason) => {
                     let next = reason.next.as_ref().map(|next| format!(": {next}")).unwrap_or_default();
-                    left.push((done.subject.clone(), format!("{}{next}", reason.why)));
+                    let list = if reason.doubtful { &mut doubtful } else { &mut left };
+                    list.push((done.subject.clone(), format!("{}{next}", reason.why)));
                 }
                 Outcome::Requested(approval) => {
                     let page = approval.link.as_ref().unwrap_or(&approval.id);
@@ -64,12 +74,15 @@ impl Round {
                 _ => {}
             }
         }
-        Self { sent, left, is_busy: !report.others.is_empty(), report }
+        Self { sent, left, doubtful, is_busy: !report.others.is_empty(), report }
     }
 
     /// Whether LaunchDarkly has everything.
     pub fn is_all(&self) -> bool {
-        self.left.is_empty() && !self.is_busy && self.report.strays.iter().all(|stray| stray.code() == ExitCode::Done)
+        self.left.is_empty()
+            && self.doubtful.is_empty()
+            && !self.is_busy
+            && self.report.strays.iter().all(|stray| stray.code() == ExitCode::Done)
     }
 }
 

@@ -289,7 +289,7 @@ pub async fn settle_replayed(
             })
             .collect();
         let actor = &context.settings.actor;
-        let writes = |telling: &&Telling<'_>| stores::has_something_to_write(telling, actor, ground.guards);
+        let writes = |telling: &&Telling<'_>| stores::has_something_to_write(telling, actor, ground);
         let touched: Vec<&Matter> = tellings.iter().filter(writes).map(|telling| telling.matter).collect();
         let noted = group.iter().filter(|matter| !matter.parts.is_empty());
         // Where it cannot be recorded, nothing is written either.

@@ -25,6 +25,7 @@ use crate::change::seen::shows;
 use crate::change::settle;
 use crate::change::settle::Answer;
 use crate::change::settle::Settling;
+use crate::change::signing::Keys;
 use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
@@ -48,6 +49,8 @@ pub struct Ground<'g> {
     pub stores: &'g Stores,
     /// The guards beside the targets.
     pub guards: &'g Guards,
+    /// What is signed with, where an override goes on from what LaunchDarkly has.
+    pub keys: Option<&'g Keys>,
 }
 
 /// What an override's stores are to be told.
@@ -161,7 +164,7 @@ async fn round(
     for job in jobs {
         let Some(telling) = tellings.get(job.telling) else { continue };
         let shown = shown.get(job.telling).and_then(Option::as_ref);
-        match decided(telling, actor, &job, shown, ground.guards) {
+        match decided(telling, actor, &job, shown, ground) {
             (came, Some(write)) => {
                 writes.push(write);
                 of.push(&telling.matter.subject);
@@ -259,8 +262,8 @@ pub async fn seen_now(stores: &Stores, done: &Done, targets: &[&Target]) -> Matt
 }
 
 /// Whether anything is to be written for `telling`, by what was read.
-pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor, guards: &Guards) -> bool {
-    let shown = shown_elsewhere(telling, guards);
+pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor, ground: Ground<'_>) -> bool {
+    let shown = shown_elsewhere(telling, ground.guards);
     let job = |(target, seen): &(Target, Seen)| Job {
         telling: 0,
         target: target.clone(),
@@ -268,7 +271,7 @@ pub fn has_something_to_write(telling: &Telling<'_>, actor: &Actor, guards: &Gua
         ended: None,
         attempt: 0,
     };
-    telling.matter.seen.iter().any(|found| decided(telling, actor, &job(found), shown.as_ref(), guards).1.is_some())
+    telling.matter.seen.iter().any(|found| decided(telling, actor, &job(found), shown.as_ref(), ground).1.is_some())
 }
 
 /// Whether an override in a target is none that was decided about. One that came after what was read at first: it may
@@ -310,7 +313,7 @@ fn decided(
     actor: &Actor,
     job: &Job,
     shown: Option<&Record>,
-    guards: &Guards,
+    ground: Ground<'_>,
 ) -> (Came, Option<Write>) {
     let (target, seen) = (&job.target, &job.seen);
     let Some(change) = telling.sent.change() else { return (Came::Not("it names no change".to_owned()), None) };
@@ -323,10 +326,17 @@ fn decided(
         Word::Has { version, from_before, .. } => {
             let from_before = *from_before && job.attempt == 0;
             // A guard ends it, when LaunchDarkly's stream shows it.
-            let overlaid = guards.hold(target);
+            let overlaid = ground.guards.hold(target);
             let shown = shown.filter(|_| !overlaid);
-            let answer =
-                Answer { sent: telling.sent, version: *version, shown, gives_way: is_over, overlaid, from_before };
+            let answer = Answer {
+                sent: telling.sent,
+                version: *version,
+                shown,
+                gives_way: is_over,
+                overlaid,
+                from_before,
+                keys: ground.keys,
+            };
             match settle::after_patch(&by, target, seen, &answer) {
                 Ok(Settling::Settled(write)) => (Came::Settled, Some(*write)),
                 Ok(Settling::Held(write)) => (Came::Held, Some(*write)),

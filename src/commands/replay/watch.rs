@@ -30,7 +30,13 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let mut pace = Pace::new(EVERY);
     let mut told = None;
     loop {
-        let (words, moved) = match report_of(arguments, &quiet, How { by: "rc replay --watch", knocks: true }).await {
+        let (words, moved) = match report_of(
+            arguments,
+            &quiet,
+            How { by: "rc replay --watch", knocks: true, only_signed: None },
+        )
+        .await
+        {
             Ok(report) => {
                 let round = Round::of(report);
                 if round.is_all() {

@@ -14,6 +14,7 @@ use crate::launchdarkly::approval::ReviewStatus;
 use crate::launchdarkly::audit::AuditEntry;
 use crate::ui::harmless::excerpt;
 use crate::ui::harmless::harmless;
+use crate::ui::output::BAD;
 use crate::ui::output::NOTICE;
 use crate::ui::output::paint;
 use crate::ui::table::Table;
@@ -58,7 +59,10 @@ pub fn motive(motive: &Motive) -> String {
 pub fn plan(items: &[Item], several: bool) -> String {
     let mut table = Table::indented(2);
     for item in items {
-        let (from, to, what) = line(item);
+        let (from, to, mut what) = line(item);
+        if let Some(doubt) = item.vouched.doubt() {
+            what.push_str(&format!("; {} ({doubt})", paint(BAD, "NOT SIGNED WITH YOUR KEY")));
+        }
         table.row([name(&item.matter.subject, several), from, to, what]);
     }
     table.to_string()

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::change::override_::OverrideState;
+use crate::change::signing::Keys;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
@@ -18,6 +19,7 @@ use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
+use crate::commands::signing;
 use crate::commands::status::timely::Timely;
 use crate::commands::stores;
 use crate::commands::survey;
@@ -101,6 +103,8 @@ pub(super) struct Facts<'g> {
     pub records: Vec<Records>,
     /// The guards that announced themselves.
     pub guards: Guards,
+    /// What tells whose word an override is.
+    pub keys: Option<Keys>,
     /// Whether the views came in time.
     pub in_time: bool,
 }
@@ -190,7 +194,16 @@ pub(super) async fn facts<'g>(
     let stores = &ground.surroundings.stores;
     let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
     let (api, (views, in_time, approvals, records), guards) = futures_util::join!(api(client, until), looking, guards);
-    Facts { api, views, approvals, records, guards: guards.unwrap_or_default(), in_time }
+    let keys = keys(context, until).await;
+    Facts { api, views, approvals, records, guards: guards.unwrap_or_default(), keys, in_time }
+}
+
+/// The keys with which overrides are signed, read aside as well.
+async fn keys(context: &Context<'_>, until: Instant) -> Option<Keys> {
+    let settings = context.settings.clone();
+    let read = tokio::task::spawn_blocking(move || signing::keys(&settings));
+    let read = tokio::time::timeout_at(until, read).await.ok()?.ok()?;
+    signing::or_told(read, context.output, "whether overrides are signed is not known")
 }
 
 async fn approvals(

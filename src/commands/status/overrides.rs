@@ -156,6 +156,7 @@ pub(super) fn report(
         replayed_as,
         approval: approval(override_, approvals),
         put_aside: put_aside.into_iter().map(|(target, lost)| aside(target, lost)).collect(),
+        signed: None,
         guards_say: Vec::new(),
     }
 }

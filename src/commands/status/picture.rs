@@ -15,6 +15,7 @@ use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
 use crate::commands::place::Surroundings;
+use crate::commands::signing::Vouched;
 use crate::commands::status::guarded;
 use crate::commands::status::look::ApiWord;
 use crate::commands::status::look::Facts;
@@ -140,7 +141,8 @@ fn environment(
         let targets = view.targets.iter().flatten().map(|target| target.chosen.target.clone());
         let guards_say = facts.guards.troubles(targets, &situation.flag);
         let report = overrides::report(situation, override_, places, &facts.approvals, now);
-        Some(OverrideReport { guards_say, ..report })
+        let vouched = Vouched::by(facts.keys.as_ref(), override_, &view.environment, &situation.flag);
+        Some(OverrideReport { guards_say, signed: vouched.is_signed(), ..report })
     };
     EnvironmentReport {
         environment: view.environment.to_string(),

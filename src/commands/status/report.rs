@@ -261,6 +261,8 @@ pub struct OverrideReport {
     pub approval: Option<ApprovalReport>,
     /// Edits of others that lost to this one and will be put aside: by whom, where, which change.
     pub put_aside: Vec<String>,
+    /// Whether a key here signed it as it is; `null` where there is none.
+    pub signed: Option<bool>,
     /// What guards say of it, where they do not simply hold it.
     pub guards_say: Vec<String>,
 }

@@ -226,6 +226,10 @@ fn more(one: &OverrideReport) -> Vec<String> {
         let link = approval.link.as_deref().unwrap_or(&approval.request);
         lines.push(format!("  {}: awaiting approval ({told}): {}", one.flag, excerpt(link)));
     }
+    if one.signed == Some(false) && one.replayed_as.is_none() {
+        let told = format!("{}: NOT SIGNED WITH YOUR KEY: whoever can write the store may have made it", one.flag);
+        lines.push(format!("  {}", paint(BAD, &told)));
+    }
     for told in &one.guards_say {
         lines.push(format!("  {}", paint(BAD, &format!("{}: {}", one.flag, excerpt(told)))));
     }

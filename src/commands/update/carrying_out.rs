@@ -15,6 +15,8 @@ use crate::change::id::ChangeId;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
+use crate::change::seen::Seen;
+use crate::change::signing;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::change::update;
@@ -73,7 +75,7 @@ pub struct Means<'a> {
     /// What the edits stand on.
     pub grounds: &'a [Ground],
     /// What the operator allows.
-    pub options: &'a Options,
+    pub options: &'a Options<'a>,
     /// What the relays said about LaunchDarkly's absence.
     pub outage: &'a [OutageNote],
     /// Targets that could not be used, by ground, and why: recorded as refused, so that a resumption finishes them.
@@ -268,7 +270,8 @@ impl<'a> Run<'a> {
             let change = &self.undertaking.change;
             let asked = Asked { change: change.id, motive: &change.motive, edit: &ground.edit };
             let here = Here { target: &target, is_filter_copy: chosen.is_filter_copy, seen: &seen };
-            let planned = update::replan(&asked, self.means.options, &ground.standing, &here, &known_changes(ground));
+            let options = self.rules(ground, &target, &seen);
+            let planned = update::replan(&asked, &options, &ground.standing, &here, &known_changes(ground));
             match planned {
                 Planned::Write(planned) => writes.entry(part.edit).or_default().push(planned.write),
                 other => known.push((place, target, Outcome::of_plan(other))),
@@ -276,6 +279,18 @@ impl<'a> Run<'a> {
         }
         self.came_of(known);
         writes.into_iter().collect()
+    }
+
+    /// What the operator allows, by what is there now. A variation was chosen by the list that was read at first: where there
+    /// is another one now, its place may mean another value, and that nobody signs.
+    fn rules(&self, ground: &Ground, target: &Target, now: &Seen) -> Options<'a> {
+        let options = self.undertaking.rules(self.means.options);
+        let at_first = ground.seen.iter().find(|(chosen, _)| chosen.target == *target);
+        let at_first = at_first.and_then(|(_, seen)| seen.copy.exact_record());
+        let is_the_same = at_first
+            .zip(now.copy.exact_record())
+            .is_some_and(|(one, other)| signing::name_the_same(&ground.edit.instructions, one, other));
+        Options { keys: options.keys.filter(|_| is_the_same), ..options }
     }
 
     /// Notes outcomes, and keeps them for the report.

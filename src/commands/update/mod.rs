@@ -10,6 +10,7 @@ mod report;
 mod restarting;
 mod undertaking;
 pub mod wanted;
+mod warnings;
 mod words;
 
 use std::collections::BTreeMap;
@@ -30,12 +31,14 @@ use super::overview;
 use super::place::Surroundings;
 use super::relays::Relay;
 use super::sighting::Sighting;
+use super::signing;
 use super::survey;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
 use crate::change::edit::Motive;
 use crate::change::event::Event;
 use crate::change::event::Happened;
+use crate::change::signing::Keys;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::change::update::Options;
@@ -54,7 +57,6 @@ use crate::relay::verdict::Proof;
 use crate::settings::time;
 use crate::ui::harmless::harmless;
 use crate::ui::time as clock;
-use crate::ui::words::list;
 use crate::ui::words::list_some;
 use carrying_out::CarriedOut;
 use carrying_out::Done;
@@ -139,6 +141,9 @@ pub struct Arguments {
     pub restart: bool,
 }
 
+/// What follows where nothing can be signed.
+const UNSIGNED: &str = "the change is made all the same, and not signed: a guard leaves its replay to a person";
+
 /// Runs it.
 ///
 /// # Errors
@@ -150,11 +155,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let resumed = arguments.resume.as_ref().map(|digits| to_resume(&playback, digits.as_deref())).transpose()?;
     let motive = motive(&arguments, context, now, resumed.as_ref())?;
     let wanted = if resumed.is_some() { Vec::new() } else { asked::wanted(&arguments, context)? };
-    let options = Options {
-        repair: arguments.repair,
-        record_anyway: arguments.record,
-        despite_differences: arguments.despite_differences,
-    };
+    let keys = signing::keys_or_told(context.settings, context.output, UNSIGNED);
+    let options = options(&arguments, keys.as_ref());
 
     let flags = flags_by_environment(&wanted, resumed.as_ref());
     let (surroundings, ahead, guards) = Surroundings::look_ahead(context, &flags).await?;
@@ -185,7 +187,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     }
     let report = Report::new(context, &grounds, &surroundings, now);
     report.warn_of_connected_relays(&lookout::unguarded(&surroundings.fleet, &lookouts));
-    warn_of_what_is_not_taken(&arguments, context, &undertakings);
+    warnings::tell(&arguments, context, keys.as_ref(), &undertakings, &grounds);
     if !arguments.dry_run {
         for failure in undertakings.iter().filter_map(|undertaking| carrying_out::note_found(undertaking, &playback)) {
             context.output.warn(&failure.message);
@@ -223,6 +225,16 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let code = report.written(&results, &carried);
     drop(lookouts);
     Ok(restarting.after(code, context).await)
+}
+
+/// What the operator allows.
+fn options<'k>(arguments: &Arguments, keys: Option<&'k Keys>) -> Options<'k> {
+    Options {
+        repair: arguments.repair,
+        record_anyway: arguments.record,
+        despite_differences: arguments.despite_differences,
+        keys,
+    }
 }
 
 /// The flags that are asked for, or that the resumed change has, in each environment.
@@ -314,29 +326,6 @@ fn resumable(file: &LoadedFile) -> Vec<Edit> {
     let folded = state::fold(&file.intent.change, &overview::targets_of(file), &file.events);
     let open = |(place, _): &(usize, &Edit)| folded.edits.get(*place).is_some_and(|edit| !edit.is_over());
     file.intent.change.edits.iter().enumerate().filter(open).map(|(_, edit)| edit.clone()).collect()
-}
-
-/// A flag that is overridden so already keeps who, why and until when of that override; what was typed anew is not dropped
-/// without a word.
-fn warn_of_what_is_not_taken(arguments: &Arguments, context: &Context<'_>, undertakings: &[Undertaking]) {
-    let motive = &arguments.motive;
-    let typed = [
-        ("--reason", motive.reason.is_some()),
-        ("--incident", motive.incident.is_some()),
-        ("--expires", arguments.expires.is_some()),
-    ];
-    let typed: Vec<&str> = typed.into_iter().filter(|(_, typed)| *typed).map(|(name, _)| name).collect();
-    let is_old =
-        |undertaking: &&Undertaking| undertaking.file.is_some() || undertaking.change.kind == ChangeKind::Adopted;
-    let old: Vec<String> =
-        undertakings.iter().filter(is_old).map(|undertaking| undertaking.change.id.short()).collect();
-    if !typed.is_empty() && !old.is_empty() {
-        context.output.warn(&format!(
-            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. Undo it first to say it anew.",
-            if typed.len() == 1 { format!("{} was", list(&typed)) } else { format!("{} were", list(&typed)) },
-            list(&old),
-        ));
-    }
 }
 
 /// Refuses to resume what somebody has ended since, here or on another machine: the mark of it would hide what is written.

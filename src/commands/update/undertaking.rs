@@ -64,6 +64,11 @@ pub struct Part {
 }
 
 impl Undertaking {
+    /// What the operator allows for it.
+    pub fn rules<'k>(&self, options: &Options<'k>) -> Options<'k> {
+        rules(&self.change, self.file.as_deref(), options)
+    }
+
     /// All writes, edit by edit.
     pub fn writes(&self) -> Vec<(EditIndex, Vec<Write>)> {
         let of = |part: &Part| (part.edit, part.plan.writes().map(|planned| planned.write.clone()).collect());
@@ -78,7 +83,7 @@ impl Undertaking {
 pub fn plan(
     grounds: &[Ground],
     motive: &Motive,
-    options: &Options,
+    options: &Options<'_>,
     resumed: Option<&LoadedFile>,
     playback: &Playback,
 ) -> Result<Vec<Undertaking>, PlaybackError> {
@@ -106,7 +111,13 @@ pub fn plan(
 
 /// A new change. Edits that are so already are no part of it: nothing is written for them and LaunchDarkly is not told,
 /// so they stand in an undertaking of their own, which is never recorded.
-fn begin(grounds: &[Ground], places: &[usize], id: ChangeId, motive: &Motive, options: &Options) -> Vec<Undertaking> {
+fn begin(
+    grounds: &[Ground],
+    places: &[usize],
+    id: ChangeId,
+    motive: &Motive,
+    options: &Options<'_>,
+) -> Vec<Undertaking> {
     let undertake_all = |places: &[usize]| {
         let change = change(grounds, places, id, ChangeKind::Update, motive.clone());
         undertake(grounds, places, change, None, options)
@@ -138,7 +149,7 @@ fn finish(
     grounds: &[Ground],
     places: &[usize],
     id: ChangeId,
-    options: &Options,
+    options: &Options<'_>,
     playback: &Playback,
 ) -> Result<Vec<Undertaking>, PlaybackError> {
     // Two files here must not tell of the same change: where the id is taken, what is adopted gets one of its own, and is
@@ -192,11 +203,12 @@ fn undertake(
     places: &[usize],
     change: Change,
     file: Option<Box<LoadedFile>>,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Undertaking {
     let used: Vec<(usize, &Ground)> = places.iter().filter_map(|place| Some((*place, grounds.get(*place)?))).collect();
     let seen: Vec<EditSeen<'_>> = used.iter().map(|(_, ground)| edit_seen(ground)).collect();
-    let plan = update::plan(change.id, &change.motive, options, &seen);
+    let options = rules(&change, file.as_deref(), options);
+    let plan = update::plan(change.id, &change.motive, &options, &seen);
     let positions = positions(&change);
     let parts = used.iter().zip(plan.edits).map(|((place, ground), plan)| Part {
         ground: *place,
@@ -205,6 +217,15 @@ fn undertake(
     });
     let parts = parts.collect();
     Undertaking { change, file, parts }
+}
+
+/// What the operator allows for a change. Nothing is signed that he did not type: not what was adopted from the stores, and
+/// not a variation that was named by its place in an earlier run, since the stores may have another list by now.
+fn rules<'k>(change: &Change, file: Option<&LoadedFile>, options: &Options<'k>) -> Options<'k> {
+    let mut instructions = change.edits.iter().flat_map(|edit| &edit.instructions);
+    let is_typed = change.kind != ChangeKind::Adopted
+        && (file.is_none() || instructions.all(|instruction| instruction.variation().is_none()));
+    Options { keys: options.keys.filter(|_| is_typed), ..*options }
 }
 
 fn edit_seen(ground: &Ground) -> EditSeen<'_> {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::change::id::Actor;
+use crate::change::signing::Keys;
 use crate::change::target::Target;
 use crate::guard::alarm::Alarms;
 use crate::guard::environment::GuardedEnvironment;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub itself: Itself,
     /// Where alarms go.
     pub alarms: Alarms,
+    /// What it signs with where it writes an override that others signed and that is another one now.
+    pub keys: Option<Keys>,
 }
 
 /// Everything that is followed.
@@ -90,6 +93,7 @@ pub fn following(parts: Parts, folder: &Path) -> Result<(Follow, Following), Pla
             actor: parts.actor.clone(),
             on_conflict: parts.itself.on_conflict,
             patience: patience(&parts.itself.name),
+            keys: parts.keys.clone(),
         };
         let means = (upkeep, Arc::clone(&book), parts.alarms.clone());
         let shared = Arc::new(Shared::new(environment.clone(), stores, means, view));

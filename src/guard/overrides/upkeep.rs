@@ -24,6 +24,7 @@ use crate::change::seen::is_ours;
 use crate::change::settle;
 use crate::change::settle::Answer;
 use crate::change::settle::Settling;
+use crate::change::signing::Keys;
 use crate::change::target::Target;
 use crate::change::undo;
 use crate::change::undo::By;
@@ -90,6 +91,8 @@ pub(super) struct Upkeep {
     pub(super) on_conflict: OnConflict,
     /// How much later than others this guard copies, so that not all of them do it at once.
     pub(super) patience: Duration,
+    /// What it signs with.
+    pub(super) keys: Option<Keys>,
 }
 
 /// Now, for waiting and for showing.
@@ -240,7 +243,8 @@ impl Upkeep {
         let explains = |record: &Record| known.ours().find(|known| is_ours(record, [*known])).cloned();
         let explained = place.seen().copy.readable().and_then(explains).filter(|other| shares_history(other, sent));
         let sent = explained.as_ref().unwrap_or(sent);
-        let answer = Answer { sent, version, shown: Some(shown), gives_way: false, overlaid: true, from_before: false };
+        let (shown, keys) = (Some(shown), self.keys.as_ref());
+        let answer = Answer { sent, version, shown, gives_way: false, overlaid: true, from_before: false, keys };
         match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
             Ok(Settling::Settled(write) | Settling::Newer(write)) => Some(Due { why, write: *write }),
             _ => None,

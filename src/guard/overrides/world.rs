@@ -226,6 +226,7 @@ impl World {
                     actor: actor("guard"),
                     on_conflict: OnConflict::Hold,
                     patience: Duration::from_millis(200 * relay_on as u64),
+                    keys: None,
                 },
                 followed: vec![(0, 0); stores],
                 stream_up: true,
@@ -386,7 +387,15 @@ impl World {
         // The API answers before the stream tells.
         self.history.push(record.clone());
         let by = By { change: sent.change().unwrap(), actor: actor("anna"), at: motive("anna").at };
-        let answer = Answer { sent: &sent, version, shown: None, gives_way: false, overlaid: true, from_before: false };
+        let answer = Answer {
+            sent: &sent,
+            version,
+            shown: None,
+            gives_way: false,
+            overlaid: true,
+            from_before: false,
+            keys: None,
+        };
         let mut writes = Vec::new();
         for place in self.up() {
             match settle::after_patch(&by, &target(place), &self.stores[place].seen(), &answer).unwrap() {

@@ -86,6 +86,7 @@ pub(super) fn override_of(
         upstream: base.clone(),
         base,
         insisted: BTreeSet::new(),
+        signature: None,
     })
 }
 
