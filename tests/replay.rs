@@ -6,6 +6,7 @@ mod by_itself;
 mod colleagues;
 mod conflicts;
 mod evidence;
+mod expiry;
 mod gone;
 mod killed;
 mod lease;

@@ -4,6 +4,7 @@
 
 pub mod edit;
 pub mod event;
+pub mod expiry;
 pub mod id;
 pub mod lease;
 pub mod merge;

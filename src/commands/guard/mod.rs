@@ -34,6 +34,7 @@ use crate::guard::folder::Keeper;
 use crate::guard::overrides;
 use crate::guard::overrides::Follow;
 use crate::guard::overrides::Following;
+use crate::guard::overrides::OnExpiry;
 use crate::guard::presence::Itself;
 use crate::guard::running::Guard;
 use crate::guard::stream::hub::HubParts;
@@ -82,6 +83,10 @@ pub struct Arguments {
     #[arg(long, value_name = "WHO", default_value = "hold")]
     pub on_conflict: Conflict,
 
+    /// What is done about an override whose time has come (rc update --expires): people are told, or it is undone
+    #[arg(long, value_name = "WHAT", default_value = "alarm")]
+    pub on_expiry: Expiry,
+
     /// Who replays what is owed: a person, or the guard as soon as LaunchDarkly's API answers
     #[arg(long, value_name = "WHO", default_value = "manual")]
     pub replay: Replay,
@@ -124,6 +129,15 @@ pub enum Replay {
     Auto,
 }
 
+/// What is done about an override whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Expiry {
+    /// People are told, when it comes and every hour after.
+    Alarm,
+    /// It is undone, as by rc undo.
+    Undo,
+}
+
 /// What holds where LaunchDarkly changed the same too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Conflict {
@@ -133,9 +147,30 @@ pub enum Conflict {
     Launchdarkly,
 }
 
+impl From<Conflict> for OnConflict {
+    fn from(asked: Conflict) -> Self {
+        match asked {
+            Conflict::Hold => OnConflict::Hold,
+            Conflict::Launchdarkly => OnConflict::LaunchDarkly,
+        }
+    }
+}
+
+impl From<Expiry> for OnExpiry {
+    fn from(asked: Expiry) -> Self {
+        match asked {
+            Expiry::Alarm => OnExpiry::Alarm,
+            Expiry::Undo => OnExpiry::Undo,
+        }
+    }
+}
+
 impl Arguments {
-    /// Whether a guard may replay by itself as it was told to.
-    fn may_replay(&self, settings: &Settings) -> Result<(), Failure> {
+    /// Whether a guard may undo and replay by itself as it was told to.
+    fn may_do_so(&self, settings: &Settings) -> Result<(), Failure> {
+        if self.shadow && self.on_expiry == Expiry::Undo {
+            return Err(Failure::usage("--shadow never changes anything, and --on-expiry undo changes stores"));
+        }
         if self.replay == Replay::Manual {
             return Ok(());
         }
@@ -180,7 +215,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
             .hint("On the relay's own machine:          rc guard --listen 127.0.0.1:8031")
             .hint("To watch stores alone, for no relay: rc guard --no-stream"));
     }
-    arguments.may_replay(context.settings)?;
+    arguments.may_do_so(context.settings)?;
     let stores = stores::open(context.settings)?;
     let configurations = Configurations::read(context.settings).await?;
     let environments = Environments::of(context.settings, configurations, &stores, arguments.no_stream);
@@ -204,16 +239,14 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let keeper = Keeper::start(folder, alarms.clone());
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address));
-    let on_conflict = match arguments.on_conflict {
-        Conflict::Hold => OnConflict::Hold,
-        Conflict::Launchdarkly => OnConflict::LaunchDarkly,
-    };
+    let (on_conflict, on_expiry) = (arguments.on_conflict.into(), arguments.on_expiry.into());
     let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let replaying = (arguments.replay == Replay::Auto)
         .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), alarms.clone()));
     let (follow, following) =
-        following(overrides::Parts { stores, actor, itself, alarms: alarms.clone() }, &settings.state).await?;
+        following(overrides::Parts { stores, actor, itself, on_expiry, alarms: alarms.clone() }, &settings.state)
+            .await?;
     let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;
     let telling = Telling::start(context.output, settings.log, alarms.clone());
     telling.beginning(&telling::Beginning {

@@ -1,5 +1,7 @@
 //! What came of each override and of each stray edit: what the report is made of. Pure.
 
+use jiff::Timestamp;
+
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
@@ -158,7 +160,12 @@ impl Done {
 #[derive(Debug, Clone, PartialEq)]
 pub enum StrayOutcome {
     /// A store has its ended mark.
-    Ended(EndedMark),
+    Ended {
+        /// The mark.
+        mark: EndedMark,
+        /// When it was to be over, if it was undone after that.
+        expired: Option<Timestamp>,
+    },
     /// LaunchDarkly has it: by the playback.
     Replayed {
         /// LaunchDarkly's version.

@@ -14,6 +14,7 @@ use crate::commands::replay::outcome::Way;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::problem::Problem;
 use crate::commands::replay::stores::Came;
+use crate::commands::replay::strays::expired_in_words;
 use crate::commands::replay::words;
 use crate::error::ExitCode;
 use crate::flag::key::Environment;
@@ -280,8 +281,11 @@ fn came_in_words(came: &Came) -> String {
 
 fn stray_told(stray: &StrayDone) -> String {
     match &stray.outcome {
-        StrayOutcome::Ended(mark) => {
-            format!("over: {} by {} {}, says the store", mark.ending, harmless(&mark.actor.user), time::full(mark.at))
+        StrayOutcome::Ended { mark, expired } => {
+            let (who, when) = (harmless(&mark.actor.user), time::full(mark.at));
+            let (expired, ending) = (expired_in_words(*expired), mark.ending);
+            let sent = if expired.is_empty() { "" } else { "; not sent" };
+            format!("over: {expired}{ending} by {who} {when}, says the store{sent}")
         }
         StrayOutcome::Replayed { version } => format!("LaunchDarkly has it as v{version}"),
         StrayOutcome::InAuditLog(entry) => format!("LaunchDarkly has it, says its audit log: {entry}"),
@@ -427,7 +431,9 @@ fn store_json(target: &crate::change::target::Target, came: &Came) -> StoreJson 
 
 fn change_json(stray: &StrayDone) -> ChangeJson {
     let (outcome, why) = match &stray.outcome {
-        StrayOutcome::Ended(mark) => ("ended", Some(mark.ending.to_string())),
+        StrayOutcome::Ended { mark, expired } => {
+            ("ended", Some(format!("{}{}", expired_in_words(*expired), mark.ending)))
+        }
         StrayOutcome::Replayed { .. } => ("replayed", None),
         StrayOutcome::InAuditLog(entry) => ("in-audit-log", Some(entry.clone())),
         StrayOutcome::Theirs { .. } => ("already-so", None),

@@ -114,7 +114,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub motive: MotiveArguments,
 
-    /// Be reminded that it is still in force: after 2h, at 04:14Z, or at 2026-10-20T04:14Z
+    /// Be reminded of it, or have a guard undo it (rc guard --on-expiry): after 2h, at 04:14Z, or at 2026-10-20T04:14Z
     #[arg(long, value_name = "WHEN", conflicts_with = "resume")]
     pub expires: Option<String>,
 
@@ -126,7 +126,7 @@ pub struct Arguments {
     #[arg(long)]
     pub repair: bool,
 
-    /// Owe it to LaunchDarkly also where the flag is so already
+    /// Owe it to LaunchDarkly also where the flag is so already; with --expires, have it end at another time
     #[arg(long, conflicts_with = "resume")]
     pub record: bool,
 
@@ -330,9 +330,10 @@ fn warn_of_what_is_not_taken(arguments: &Arguments, context: &Context<'_>, under
         |undertaking: &&Undertaking| undertaking.file.is_some() || undertaking.change.kind == ChangeKind::Adopted;
     let old: Vec<String> =
         undertakings.iter().filter(is_old).map(|undertaking| undertaking.change.id.short()).collect();
+    let anew = arguments.expires.as_ref().map_or("Undo it first to say it anew.", |_| "With --record, --expires is.");
     if !typed.is_empty() && !old.is_empty() {
         context.output.warn(&format!(
-            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. Undo it first to say it anew.",
+            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. {anew}",
             if typed.len() == 1 { format!("{} was", list(&typed)) } else { format!("{} were", list(&typed)) },
             list(&old),
         ));
