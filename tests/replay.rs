@@ -10,6 +10,7 @@ mod expiry;
 mod gone;
 mod killed;
 mod lease;
+mod left_behind;
 mod lost_answers;
 mod playback_folder;
 mod rights;

@@ -16,6 +16,7 @@ pub mod recorded;
 pub(crate) mod sample;
 pub mod seen;
 pub mod settle;
+pub mod stale;
 pub mod state;
 pub mod target;
 pub mod undo;

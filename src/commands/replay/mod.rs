@@ -6,7 +6,7 @@ pub(super) mod delivered;
 mod evidence;
 mod files;
 mod history;
-mod lease;
+pub mod lease;
 mod outcome;
 pub(super) mod owed;
 mod plan;
@@ -32,7 +32,10 @@ use clap::ValueEnum;
 use super::Context;
 use crate::change::merge;
 use crate::change::override_::EndedMark;
+use crate::change::stale::stale;
 use crate::commands::guards::Guards;
+use crate::commands::left_behind;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -182,6 +185,7 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Re
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
     report.problems.extend(run.problems());
+    run.say_who_is_left_behind(&mut report.done);
     Ok(report)
 }
 
@@ -340,6 +344,18 @@ impl Run<'_> {
             done = carrying_out::rehearse(&decided, client, self.options()).await;
         }
         Ok(Report { dry_run: true, done, strays, ..Report::default() })
+    }
+
+    /// Says of SDKs that may hold a version of ours which LaunchDarkly has not reached.
+    fn say_who_is_left_behind(&self, done: &mut [Done]) {
+        for view in self.views {
+            let fronts = Fronts::of(self.context, self.surroundings, view, self.guards);
+            for done in done.iter_mut().filter(|done| done.subject.0 == view.environment && !done.has_newer()) {
+                let left =
+                    done.outcome.version().and_then(|has| stale(&[left_behind::stood(&done.override_)], has, None));
+                done.left_behind = left.and_then(|left| left_behind::in_words(left, &fronts));
+            }
+        }
     }
 
     fn options(&self) -> PatchOptions {

@@ -93,6 +93,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// What came of it in the stores.
     pub stores: Told,
+    /// What is said of SDKs that may hold a version of ours which LaunchDarkly has not reached.
+    pub left_behind: Option<String>,
     /// Approval requests of earlier edits that somebody may still agree to in LaunchDarkly: their pages, or ids.
     pub still_open: Vec<String>,
 }
@@ -111,6 +113,7 @@ impl Done {
             override_: matter.override_.clone(),
             outcome,
             stores,
+            left_behind: None,
             still_open: Vec::new(),
         }
     }

@@ -91,6 +91,10 @@ impl Report {
             lines.push(format!("  {}: {}", harmless(&problem.what), harmless(&problem.why)));
         }
         let number = owed.len() + undecided.len() + newer.len();
+        for (done, told) in self.done.iter().filter_map(|done| Some((done, done.left_behind.as_ref()?))) {
+            let name = words::name(&done.subject, self.several());
+            lines.push(paint(NOTICE, &format!("  {name}: {}", harmless(told))));
+        }
         lines.push(match (number, self.dry_run) {
             (0, true) => paint(STRONG, "NOTHING DONE: that was a rehearsal. To do it: rc replay"),
             (number, true) => paint(
@@ -341,6 +345,8 @@ struct FlagJson {
     why: Option<String>,
     /// What to type, or where to look.
     next: Option<String>,
+    /// SDKs that may hold a version of ours which LaunchDarkly has not reached, and what heals that.
+    left_behind: Option<String>,
     changes: Vec<String>,
     /// Approval requests of earlier edits that are still open in LaunchDarkly: pages, or ids.
     open_approvals: Vec<String>,
@@ -404,6 +410,7 @@ fn flag_json(done: &Done) -> FlagJson {
         version: done.outcome.version(),
         why,
         next,
+        left_behind: done.left_behind.clone(),
         changes: done.override_.changes.iter().map(ToString::to_string).collect(),
         open_approvals: done.still_open.clone(),
         stores: done.stores.iter().map(|(target, came)| store_json(target, came)).collect(),

@@ -12,12 +12,15 @@ use crate::change::override_::OverrideState;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
+use crate::commands::replay::lease::holders;
+use crate::commands::replay::lease::holders::Holder;
 use crate::commands::status::timely::Timely;
 use crate::commands::stores;
 use crate::commands::survey;
@@ -101,6 +104,10 @@ pub(super) struct Facts<'g> {
     pub records: Vec<Records>,
     /// The guards that announced themselves.
     pub guards: Guards,
+    /// Who has the right to replay, by environment; nobody where that did not come in time.
+    pub holders: BTreeMap<Environment, Holder>,
+    /// What stands before the stores of each environment.
+    pub fronts: BTreeMap<Environment, Fronts>,
     /// Whether the views came in time.
     pub in_time: bool,
 }
@@ -183,14 +190,21 @@ pub(super) async fn facts<'g>(
         let in_time = views.is_ok();
         let views = views.unwrap_or_default();
         let client = client.and_then(|client| client.as_ref().ok());
-        let (approvals, records) =
-            futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until));
-        (views, in_time, approvals, records)
+        let holders = tokio::time::timeout_at(until, holders::look(&ground.surroundings.stores, &views));
+        let (approvals, records, holders) =
+            futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until), holders);
+        (views, in_time, approvals, records, holders.unwrap_or_default())
     };
     let stores = &ground.surroundings.stores;
     let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
-    let (api, (views, in_time, approvals, records), guards) = futures_util::join!(api(client, until), looking, guards);
-    Facts { api, views, approvals, records, guards: guards.unwrap_or_default(), in_time }
+    let (api, (views, in_time, approvals, records, holders), guards) =
+        futures_util::join!(api(client, until), looking, guards);
+    let guards = guards.unwrap_or_default();
+    let before = |view: &EnvironmentView<'_>| {
+        (view.environment.clone(), Fronts::of(context, &ground.surroundings, view, &guards))
+    };
+    let fronts = views.iter().map(before).collect();
+    Facts { api, views, approvals, records, guards, holders, fronts, in_time }
 }
 
 async fn approvals(

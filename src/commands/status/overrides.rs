@@ -157,6 +157,7 @@ pub(super) fn report(
         approval: approval(override_, approvals),
         put_aside: put_aside.into_iter().map(|(target, lost)| aside(target, lost)).collect(),
         guards_say: Vec::new(),
+        left_behind: Vec::new(),
     }
 }
 

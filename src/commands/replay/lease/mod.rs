@@ -6,6 +6,7 @@
 //! (`validity`). See docs/decisions/0014.
 
 mod clock;
+pub mod holders;
 mod validity;
 
 use std::collections::BTreeMap;
