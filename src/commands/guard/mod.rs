@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::watch;
 
 use super::Context;
 use crate::change::id::Actor;
@@ -51,6 +52,9 @@ use environments::Environments;
 use notifying::Notifying;
 use replaying::Replaying;
 use telling::Telling;
+
+/// How long the end waits for what is being sent to LaunchDarkly.
+const ROUND_ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Stand on the relays' stream: what is changed reaches everyone at once, and stays
 ///
@@ -273,11 +277,16 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guard = Guard { parts, listener, tls, admin, name };
     let running =
         guard.start().map_err(|error| Failure::new(Kind::Other, "it did not begin").cause(error.to_string()))?;
+    let (ending, ends) = watch::channel(false);
+    let mut rounds = std::pin::pin!(replaying::rounds(replaying.as_ref(), ends));
     tokio::select! {
         told = telling.until(ended(), told, &notifying) => told?,
-        never = replaying::rounds(replaying.as_ref()) => match never {},
+        () = &mut rounds => {}
     }
     telling.say(if arguments.no_stream { "ends" } else { "ends: relays are let go, and come back to the next one" });
+    ending.send_replace(true);
+    // A right to replay that is not given back in time ends by itself.
+    let _ = tokio::time::timeout(ROUND_ENDS_WITHIN, rounds).await;
     running.stop().await;
     following.end().await;
     notifying.end().await;

@@ -57,6 +57,7 @@ use decide::Decided;
 use delivered::Wanted;
 use evidence::Evidence;
 use files::Files;
+use lease::Ends;
 use lease::Kept;
 use lease::Rights;
 use lease::Taken;
@@ -130,7 +131,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     if arguments.watch {
         return watch::run(&arguments, context).await;
     }
-    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false }).await?;
+    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false, ends: None }).await?;
     show_report(&report, context);
     Ok(report.code())
 }
@@ -148,14 +149,16 @@ fn show_report(report: &Report, context: &Context<'_>) {
 
 /// Who replays, and how.
 #[derive(Clone, Copy)]
-struct How {
+struct How<'h> {
     /// Who has the right to replay meanwhile, as others read it.
     by: &'static str,
     /// Whether LaunchDarkly is asked once whether it answers, before it is asked about anything that is owed.
     knocks: bool,
+    /// Whether it was told to end: what is under way is seen through, and nothing more is sent.
+    ends: Option<&'h Ends>,
 }
 
-async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Result<Report, Failure> {
+async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -> Result<Report, Failure> {
     let scope = Scope::typed(context, &arguments.flag)?;
     let playback = overview::playback(context)?;
     // A rehearsal writes nothing, so it may run beside a replay.
@@ -166,8 +169,7 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How) -> Re
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let guards = Guards::look(&surroundings.stores, overview::targets(&views)).await;
     let surroundings = &surroundings;
-    let run =
-        Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, by: how.by };
+    let run = Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, how };
     let owed = owed::owed(&views);
     if how.knocks && !owed.owed.is_empty() {
         remote::knock(context).await?;
@@ -199,14 +201,14 @@ struct Run<'r> {
     seen_at: Instant,
     loaded: &'r Loaded,
     guards: &'r Guards,
-    by: &'static str,
+    how: How<'r>,
 }
 
 impl Run<'_> {
     /// Takes the right to replay, replays, and gives it back.
     async fn replay(&self, mut owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
         let rights = Arc::new(Rights::default());
-        let permit = rights.permit(self.context.settings);
+        let permit = rights.permit(self.context.settings, self.how.ends.cloned());
         let client = self.client(&owed, waits, Some(permit))?.map(Arc::new);
         let Taken { mut kept, others, unkept } = self.take_rights(&rights, &owed).await;
         for (environment, why) in unkept {
@@ -236,7 +238,7 @@ impl Run<'_> {
             rights.take_unasked(&environments);
             return Taken::default();
         }
-        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings, self.by).await
+        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings, self.how.by).await
     }
 
     async fn replay_held(

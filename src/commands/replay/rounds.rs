@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Arguments;
 use super::How;
 use super::OnConflict;
+use super::lease::Ends;
 use super::outcome::Outcome;
 use super::owed::Subject;
 use super::report::Report;
@@ -30,11 +31,12 @@ pub struct Round {
     pub(super) report: Report,
 }
 
-/// Replays what needs no decision, of these flags or of all. `context` must have nobody to ask.
+/// Replays what needs no decision, of these flags or of all. `context` must have nobody to ask. Once it is told to end,
+/// what is under way is seen through, nothing more is sent, and the right to replay is given back.
 ///
 /// # Errors
 /// Where nothing could be replayed at all.
-pub async fn round(flags: &[FlagKey], context: &Context<'_>, by: &'static str) -> Result<Round, Failure> {
+pub async fn round(flags: &[FlagKey], context: &Context<'_>, by: &'static str, ends: &Ends) -> Result<Round, Failure> {
     let arguments = Arguments {
         flag: flags.to_vec(),
         dry_run: false,
@@ -43,7 +45,7 @@ pub async fn round(flags: &[FlagKey], context: &Context<'_>, by: &'static str) -
         break_scheduled: false,
         watch: false,
     };
-    report_of(&arguments, context, How { by, knocks: true }).await.map(Round::of)
+    report_of(&arguments, context, How { by, knocks: true, ends: Some(ends) }).await.map(Round::of)
 }
 
 impl Round {

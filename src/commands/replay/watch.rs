@@ -30,28 +30,29 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let mut pace = Pace::new(EVERY);
     let mut told = None;
     loop {
-        let (words, moved) = match report_of(arguments, &quiet, How { by: "rc replay --watch", knocks: true }).await {
-            Ok(report) => {
-                let round = Round::of(report);
-                if round.is_all() {
-                    show_report(&round.report, context);
-                    return Ok(round.report.code());
+        let (words, moved) =
+            match report_of(arguments, &quiet, How { by: "rc replay --watch", knocks: true, ends: None }).await {
+                Ok(report) => {
+                    let round = Round::of(report);
+                    if round.is_all() {
+                        show_report(&round.report, context);
+                        return Ok(round.report.code());
+                    }
+                    if told.as_ref() != Some(&round.left) || !round.sent.is_empty() {
+                        show_report(&round.report, context);
+                    }
+                    let words = match round.left.len() {
+                        0 if round.is_busy => "somebody else replays".to_owned(),
+                        0 => "changes without an override are for somebody to decide about".to_owned(),
+                        number => format!("{} owed, and for somebody to decide", count(number, "flag")),
+                    };
+                    let moved = !round.sent.is_empty();
+                    told = Some(round.left);
+                    (words, moved)
                 }
-                if told.as_ref() != Some(&round.left) || !round.sent.is_empty() {
-                    show_report(&round.report, context);
-                }
-                let words = match round.left.len() {
-                    0 if round.is_busy => "somebody else replays".to_owned(),
-                    0 => "changes without an override are for somebody to decide about".to_owned(),
-                    number => format!("{} owed, and for somebody to decide", count(number, "flag")),
-                };
-                let moved = !round.sent.is_empty();
-                told = Some(round.left);
-                (words, moved)
-            }
-            Err(failure) if failure.kind == Kind::Unreachable => (failure.message, false),
-            Err(failure) => return Err(failure),
-        };
+                Err(failure) if failure.kind == Kind::Unreachable => (failure.message, false),
+                Err(failure) => return Err(failure),
+            };
         let _progress = Progress::start(context.output, &format!("{words}; waits. Ctrl-C ends it, nothing is lost"));
         tokio::time::sleep(pace.wait(moved, fastrand::f64())).await;
     }
