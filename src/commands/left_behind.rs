@@ -27,10 +27,11 @@ use crate::ui::words::list;
 /// What stands before the stores of one environment.
 #[derive(Debug, Default)]
 pub struct Fronts {
-    /// The stores before which SDKs may have got a version of ours and will be sent nothing that takes its place.
-    pub ahead: Vec<String>,
+    /// The stores before which SDKs may have got a version of ours and will be sent nothing that takes its place; and since
+    /// when LaunchDarkly's stream stands to every relay there, which began with everything anew.
+    ahead: Vec<(String, Option<Timestamp>)>,
     /// The stores that relays serve from.
-    pub relayed: Vec<String>,
+    relayed: Vec<String>,
     /// The relays that are on no guard: before which target, their label, whether they are cut off from LaunchDarkly, and
     /// since when they are as they are.
     relays: Vec<(Target, String, bool, Timestamp)>,
@@ -52,7 +53,12 @@ impl Fronts {
             let cut_off = |status: &crate::relay::status::EnvironmentStatus| judgement::cut_off(status).is_some();
             let all_cut_off = !before.is_empty() && statuses().all(|status| status.is_some_and(cut_off));
             if !all_cut_off && !guards.hold(target) {
-                fronts.ahead.push(target.store.clone());
+                let connected = statuses().filter(|status| !status.is_some_and(cut_off));
+                let since: Option<Vec<Timestamp>> = connected.map(|status| status?.since).collect();
+                // A guard that watches stores alone writes ours again after that.
+                let is_watched = guards.beside(target).is_some_and(|beside| !beside.guards.is_empty());
+                let since = since.filter(|_| !is_watched).and_then(|since| since.into_iter().max());
+                fronts.ahead.push((target.store.clone(), since));
             }
             for (one, link) in before.iter().zip(guards.links(target, &before)) {
                 let Some(status) = one.environment.filter(|_| matches!(link, Link::NoGuard | Link::NotOn)) else {
@@ -65,6 +71,12 @@ impl Fronts {
             }
         }
         fronts
+    }
+
+    /// The stores of which SDKs may hold what was edited last at `edited`.
+    fn ahead(&self, edited: Timestamp) -> Vec<&str> {
+        let is_it = |(_, since): &&(String, Option<Timestamp>)| since.is_none_or(|since| since <= edited);
+        self.ahead.iter().filter(is_it).map(|(store, _)| store.as_str()).collect()
     }
 
     /// The relays whose connected SDKs cannot have an override that stands in these targets.
@@ -101,15 +113,15 @@ pub fn stood(override_: &Override) -> Stood {
     }
 }
 
-/// What is said of SDKs that may be left behind, and what heals it.
-pub fn in_words(stale: Stale, fronts: &Fronts) -> Option<String> {
-    let heals_at = stale.heals_at();
+/// What is said of SDKs that may be left behind by edits, the last one at `edited`, and what heals it.
+pub fn in_words(stale: Stale, fronts: &Fronts, edited: Timestamp) -> Option<String> {
+    let (heals_at, ahead) = (stale.heals_at(), fronts.ahead(edited));
     match stale {
-        Stale::Ahead { .. } if fronts.ahead.is_empty() => None,
+        Stale::Ahead { .. } if ahead.is_empty() => None,
         Stale::Ahead { held, has } => Some(format!(
             "SDKs that connected to a relay on {} meanwhile may hold v{held}, and LaunchDarkly is at v{has}: they ignore what it \
              sends up to v{held}. That ends when they or their relay connect anew, or with LaunchDarkly's v{heals_at}",
-            list(&fronts.ahead)
+            list(&ahead)
         )),
         Stale::Twice { .. } if fronts.relayed.is_empty() => None,
         Stale::Twice { version } => Some(format!(
@@ -117,5 +129,25 @@ pub fn in_words(stale: Stale, fronts: &Fronts) -> Option<String> {
              version alone), until PHP's cache is emptied, SDKs connect anew, or LaunchDarkly's v{heals_at}",
             list(&fronts.relayed)
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_began_after_the_edit_has_sent_everything_anew() {
+        let at = |seconds: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
+        let of = |name: &str, since: Option<i64>| (name.to_owned(), since.map(at));
+        let ahead = vec![of("eu", None), of("us", Some(50)), of("ap", Some(200))];
+        let fronts = Fronts { ahead, ..Fronts::default() };
+        assert_eq!(fronts.ahead(at(100)), ["eu", "us"], "where nothing is known, they may be");
+        let left = Stale::Ahead { held: 45, has: 43 };
+        let told = in_words(left, &fronts, at(100)).unwrap();
+        assert!(told.contains("eu and us") && told.contains("v46"), "{told}");
+        let healed = Fronts { ahead: vec![of("ap", Some(200))], ..Fronts::default() };
+        assert_eq!(in_words(left, &healed, at(100)), None);
+        assert_eq!(in_words(Stale::Twice { version: 44 }, &healed, at(100)), None, "no relay serves from there");
     }
 }

@@ -355,7 +355,7 @@ impl Run<'_> {
             for done in done.iter_mut().filter(|done| done.subject.0 == view.environment && !done.has_newer()) {
                 let left =
                     done.outcome.version().and_then(|has| stale(&[left_behind::stood(&done.override_)], has, None));
-                done.left_behind = left.and_then(|left| left_behind::in_words(left, &fronts));
+                done.left_behind = left.and_then(|left| left_behind::in_words(left, &fronts, done.override_.motive.at));
             }
         }
     }

@@ -165,7 +165,7 @@ fn left_behind(override_: &Override, places: &Places, fronts: &Fronts, now: Time
         OverrideState::Replayed { version } => stale(&[left_behind::stood(override_)], version, None),
         OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
     };
-    let ahead = ahead.and_then(|left| left_behind::in_words(left, fronts));
+    let ahead = ahead.and_then(|left| left_behind::in_words(left, fronts, override_.motive.at));
     left_behind::diverged(&missing, override_, now).into_iter().chain(ahead).collect()
 }
 

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use crate::change::edit::ChangeKind;
+use crate::change::edit::Edit;
 use crate::change::event::Happened;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
@@ -32,7 +33,8 @@ pub fn of(facts: &Facts, loaded: &Loaded, fronts: &Fronts, now: Timestamp) -> Ve
         let written = loaded.files.iter().flat_map(|file| written(file, facts));
         let stood: Vec<Stood> = facts.override_.iter().map(left_behind::stood).chain(written).collect();
         let left = stale(&stood, *version, Some(configuration));
-        told.extend(left.and_then(|left| left_behind::in_words(left, fronts)));
+        let edited = edited(loaded, facts).chain(facts.override_.iter().map(|own| own.motive.at)).max();
+        told.extend(left.zip(edited).and_then(|(left, edited)| left_behind::in_words(left, fronts, edited)));
     }
     told
 }
@@ -48,6 +50,14 @@ fn is_in_force(facts: &Facts, override_: &Override, target: &Target) -> bool {
         _ => false,
     };
     facts.stores.iter().any(is_there)
+}
+
+/// When the flag was edited, by the playback.
+fn edited<'f>(loaded: &'f Loaded, facts: &'f Facts) -> impl Iterator<Item = Timestamp> + 'f {
+    let is_of = |edit: &Edit| edit.environment == facts.environment && edit.flag == facts.flag;
+    let changes = loaded.files.iter().map(|file| &file.intent.change);
+    let changes = changes.filter(|change| change.kind != ChangeKind::Undo);
+    changes.filter(move |change| change.edits.iter().any(is_of)).map(|change| change.motive.at)
 }
 
 /// What a change put into stores for the flag, as its file says: the versions that a store confirmed.
