@@ -143,6 +143,7 @@ fn in_the_outage() {
         .out("OVERRIDES shop/production\ncheckout  off  eu-1, not known: us-1  anna ")
         .out("refunds   off  eu-1, NOT us-1         bob ")
         .out("no expiry")
+        .out("checkout: DIVERGED: SDKs that have been connected to eu-1 since before ")
         .out("OWED: 2 flags; when the API answers: rc replay")
         .nowhere("api-secret-of-the-test");
     let change = ran.stdout.split("UNFINISHED ").nth(1).unwrap().split(' ').next().unwrap().to_owned();

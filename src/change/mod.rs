@@ -4,6 +4,7 @@
 
 pub mod edit;
 pub mod event;
+pub mod expiry;
 pub mod id;
 pub mod lease;
 pub mod merge;
@@ -16,6 +17,7 @@ pub(crate) mod sample;
 pub mod seen;
 pub mod settle;
 pub mod signing;
+pub mod stale;
 pub mod state;
 pub mod target;
 pub mod undo;

@@ -110,6 +110,21 @@ pub fn put_back(by: &By, ending: Ending, target: &Target, seen: &Seen, standing:
     }))
 }
 
+/// What an undo writes in `target` where neither the override nor its record stands any more, and nobody said how it ended:
+/// the marks alone, so that nobody who remembers it, or finds it elsewhere, takes it for one that holds.
+pub fn only_marks(by: &By, target: &Target, seen: &Seen, override_: &Override) -> Write {
+    let version = seen.copy.readable().map(Record::version);
+    Write {
+        target: target.clone(),
+        flag: override_.flag.clone(),
+        before: seen.copy.exact_record().cloned(),
+        after: None,
+        override_before: None,
+        override_after: OverrideWrite::End(marks(by, Ending::Undone, version, std::iter::once(override_))),
+        change: by.change,
+    }
+}
+
 /// The marks that an override leaves: one under each of its changes.
 pub(super) fn marks<'o>(
     by: &By,

@@ -48,7 +48,8 @@ pub struct Asked<'a> {
 pub struct Options<'a> {
     /// `--repair`: a record that can be mended is mended and written.
     pub repair: bool,
-    /// `--record`: an override is written although the flag is already so, and LaunchDarkly is owed it.
+    /// `--record`: an override is written although the flag is already so, and LaunchDarkly is owed it. Where another time
+    /// is named at which it is to be over, also beside an override that makes it so.
     pub record_anyway: bool,
     /// `--despite-differences`: written although hosts will serve different things.
     pub despite_differences: bool,
@@ -214,7 +215,7 @@ pub fn plan(change: ChangeId, motive: &Motive, options: &Options<'_>, edits: &[E
 }
 
 fn plan_edit(asked: &Asked<'_>, options: &Options<'_>, seen: &EditSeen<'_>) -> EditPlan {
-    let course = Course::of(asked, seen.standing, seen.targets.iter().map(|here| here.seen));
+    let course = Course::of(asked, options, seen.standing, seen.targets.iter().map(|here| here.seen));
     let plan_all = |even_if_so: bool| -> Vec<(Target, Planned)> {
         let plan_one = |here: &Here<'_>| (here.target.clone(), plan_one(asked, &course, here, options, even_if_so));
         seen.targets.iter().map(plan_one).collect()
@@ -275,7 +276,7 @@ pub fn replan(
         return Planned::Colleague(Box::new(stranger.clone()));
     }
     let standing = including(standing, here, asked.change);
-    let course = Course::of(asked, &standing, [here.seen]);
+    let course = Course::of(asked, options, &standing, [here.seen]);
     plan_one(asked, &course, here, options, true)
 }
 

@@ -3,6 +3,7 @@
 
 mod announcer;
 mod environment;
+mod expiry;
 mod filling;
 mod judgement;
 mod known_flag;
@@ -21,6 +22,7 @@ mod tests;
 #[cfg(test)]
 mod world;
 
+pub use self::expiry::OnExpiry;
 pub use self::supervisor::Following;
 pub use self::supervisor::Parts;
 pub use self::supervisor::following;

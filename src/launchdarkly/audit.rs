@@ -88,7 +88,7 @@ impl AuditEntry {
     pub fn newest_change(&self) -> Option<ChangeId> {
         let (_, named) = self.comment.rsplit_once("(change")?;
         let ids = named.split(|character: char| !character.is_ascii_hexdigit() && character != '-');
-        ids.filter_map(|id| id.parse().ok()).filter(|change| self.is_replay_of(*change)).last()
+        ids.filter_map(|id| id.parse().ok()).rfind(|change| self.is_replay_of(*change))
     }
 
     /// Whether the entry wrote `aspect`.

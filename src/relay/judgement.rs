@@ -1,6 +1,7 @@
 //! What follows from a relay's status: cut off or not, how it is configured, whether a restart would be safe, what
 //! LaunchDarkly's return will do. Pure; each rule names where it comes from.
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 
 use crate::relay::configuration::RelayConfiguration;
@@ -30,6 +31,17 @@ pub fn cut_off(environment: &EnvironmentStatus) -> Option<CutOff> {
         ConnectionState::Initializing | ConnectionState::Interrupted | ConnectionState::Other(_) => false,
     };
     Some(CutOff { since: environment.since, last_error: environment.last_error.clone(), for_good })
+}
+
+/// How far clocks may be apart, when a relay's word is held against the time of an edit.
+const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether SDKs that stay connected to a relay cannot have an edit of its store: the relay broadcasts only what LaunchDarkly's
+/// stream brings. It has been as it is (`cut_off`, or connected) since `since`, so it runs since before the edit; and nothing
+/// has come since, or LaunchDarkly has nothing of the edit (`is_owed`). Only for a relay that hangs on no guard.
+pub fn misses(cut_off: bool, since: Timestamp, edited: Timestamp, is_owed: bool) -> bool {
+    let is_before = since < edited.saturating_sub(CLOCKS_APART_MAX).unwrap_or(Timestamp::MIN);
+    is_before && (cut_off || is_owed)
 }
 
 /// How a relay knows its environments.
@@ -263,6 +275,16 @@ mod tests {
 
     fn configuration(text: &str) -> RelayConfiguration {
         RelayConfiguration::from_file(text, "x").unwrap()
+    }
+
+    #[test]
+    fn who_was_connected_before_an_edit_does_not_have_it() {
+        let at = |seconds: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        assert!(misses(true, at(0), at(61), true) && misses(false, at(0), at(61), true));
+        assert!(misses(true, at(0), at(61), false), "what LaunchDarkly has, it cannot hear of");
+        assert!(!misses(false, at(0), at(61), false), "LaunchDarkly's stream brings it");
+        assert!(!misses(true, at(0), at(60), true), "clocks differ");
+        assert!(!misses(true, at(100), at(61), true), "it was started anew since, or its guard died");
     }
 
     #[test]

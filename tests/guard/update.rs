@@ -87,6 +87,22 @@ fn an_update_reaches_relays_at_once_and_undo_takes_it_back() {
     assert_eq!((is_put, &record["version"], &record["on"]), (true, &42.into(), &true.into()));
 }
 
+#[test]
+fn what_expires_goes_back_to_everybody_who_is_connected() {
+    let upstream = Scripted::streaming(put(42));
+    let plan = plan(&upstream).line("--on-expiry undo");
+    let guard = plan.start();
+    let mut relay = Wire::stream(guard.address, "/all", KEY);
+    assert_eq!(record(&relay.event()).1["version"], 42);
+    upstream.go_away();
+    rc(&plan, "update -p shop -e production -f checkout -s off --expires 2s --yes");
+    assert_eq!(record_after(&mut relay, 42).1["on"], false);
+    let (is_put, record) = next_other(&mut relay, 43, false);
+    assert_eq!((is_put, &record["version"], &record["on"]), (true, &42.into(), &true.into()));
+    guard.wait_for_told("which expired at ");
+    assert_eq!((&stored(&plan)["version"], &stored(&plan)["on"]), (&42.into(), &true.into()));
+}
+
 /// The first record above a version.
 fn record_after(relay: &mut Wire, version: u64) -> (bool, Value) {
     loop {

@@ -20,6 +20,7 @@ use relay_commander::guard::environment::StreamView;
 use relay_commander::guard::overrides::EnvironmentStores;
 use relay_commander::guard::overrides::Followed;
 use relay_commander::guard::overrides::Following;
+use relay_commander::guard::overrides::OnExpiry;
 use relay_commander::guard::overrides::Parts;
 use relay_commander::guard::overrides::following;
 use relay_commander::guard::presence::Itself;
@@ -173,7 +174,7 @@ impl<'r> Guard<'r> {
             relays: Vec::new(),
             shadow: wish.shadow,
         });
-        let parts = Parts { stores, actor, itself, alarms, keys: None };
+        let parts = Parts { stores, actor, itself, on_expiry: OnExpiry::Alarm, alarms, keys: None };
         let (follow, following) = following(parts, &state.path().join("playback")).unwrap();
         let Followed { words, stores } = follow(&environment, seen);
         Self {

@@ -7,6 +7,8 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use relay_commander::drill::launchdarkly::Fault;
+use relay_commander::drill::launchdarkly::FaultKind;
 use serde_json::json;
 
 use super::stage::PREFIX;
@@ -44,6 +46,13 @@ impl Guard {
         let guard = Self { child, said };
         wait_until("it stands", || !guard.said().is_empty());
         guard
+    }
+
+    /// As a service manager does it.
+    pub fn end(&mut self) {
+        let killed = std::process::Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+        wait_until("it ends", || self.child.try_wait().unwrap().is_some());
     }
 
     pub fn said(&self) -> String {
@@ -176,4 +185,27 @@ fn watching_replays_when_launchdarkly_is_back() {
     assert!(told.contains("off in LaunchDarkly v43") && told.contains("DONE"), "{told}");
     assert_eq!(shop.patches(), 2);
     shop.rc("replay --watch --dry-run").code(2);
+}
+
+#[test]
+fn a_guard_that_is_ended_in_a_round_sees_one_request_through_and_gives_its_right_back() {
+    let (shop, home) = (nine(), tempfile::tempdir().unwrap());
+    let lease = || shop.stores[0].run(&["GET", &format!("{PREFIX}:relaycommander:lease")]);
+    shop.back();
+    shop.fault(Fault::new(FaultKind::Slow { milliseconds: 1_500 }).on("PATCH", "*"));
+    let mut guard = Guard::start(&shop, home.path(), "--replay auto --trust-store");
+    wait_until("it sends", || shop.patches() > 0);
+    assert!(lease().contains("rc guard"), "{}", lease());
+    guard.end();
+    assert_eq!(lease(), "", "it is given back, not left to run out");
+    let sent = shop.patches();
+    let arrived = PLAIN.iter().filter(|key| !shop.is_on(key)).count();
+    assert!((1..PLAIN.len()).contains(&sent), "{sent} were sent");
+    assert_eq!(arrived, sent, "what was under way is seen through");
+    for key in PLAIN.iter().filter(|key| !shop.is_on(key)) {
+        assert!(shop.override_(0, key).contains(r#""is":"replayed","version":8"#), "{key} is noted");
+    }
+    shop.fault(Fault::new(FaultKind::Slow { milliseconds: 1 }).on("PATCH", "*"));
+    shop.rc("replay").code(6);
+    assert!(PLAIN.iter().all(|key| !shop.is_on(key) && shop.version(key) == 8));
 }

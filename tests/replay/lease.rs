@@ -168,3 +168,40 @@ fn where_no_store_keeps_it_that_is_said() {
     let ran = rc(&shop, "replay --yes").code(0).out("off in LaunchDarkly v43");
     ran.err("shop/production: no store keeps the right to replay (s0: ").err("does not permit EVAL on ");
 }
+
+#[test]
+fn status_and_verify_name_whoever_is_replaying() {
+    let (shop, other) = (Shop::new(|seed| seed), tempfile::tempdir().unwrap());
+    shop.rc("update -f checkout -f refunds -s off").code(0);
+    shop.slow("PATCH", FLAGS, 4_000);
+    let run = shop.started(shop.home.path(), "replay --as anna");
+    wait_until("it sends", || shop.patches() > 0);
+    shop.colleague(&other, "status").code(0).out("BEING REPLAYED shop/production: anna on ").out("(rc replay), since ");
+    let status: serde_json::Value = serde_json::from_str(&shop.colleague(&other, "status --json").stdout).unwrap();
+    let replaying = &status["environments"][0]["replaying"];
+    assert_eq!(
+        (&replaying["user"], &replaying["by"], &replaying["store"]),
+        (&"anna".into(), &"rc replay".into(), &"s0".into())
+    );
+    assert!(replaying["since"].is_string() && replaying["until"].is_string(), "{replaying}");
+    shop.colleague(&other, "verify").code(6).out("being replayed, shop/production: anna on ");
+    assert_eq!(run.finished().0, Some(0));
+    wait_until("it is given back", || lease(&shop, 0).is_empty());
+    shop.rc("status").code(0).nowhere("BEING REPLAYED");
+    shop.rc("verify").nowhere("being replayed");
+}
+
+#[test]
+fn a_right_that_never_ends_is_named_with_the_way_out() {
+    let shop = Shop::new(|seed| seed);
+    let key = format!("{PREFIX}:relaycommander:lease");
+    shop.rc("doctor").nowhere("has no expiry");
+    let text = r#"{"token":"x","format":1,"actor":{"user":"bob","host":"old"},"by":"rc replay","since":"2026-01-01T00:00:00Z","until":"2026-01-01T00:01:30Z","home":null}"#;
+    shop.stores[0].run(&["SET", &key, text]);
+    shop.rc("doctor").code(1).out(&format!("{key} has no expiry")).out(&format!("redis-cli DEL '{key}'"));
+    shop.rc("update -f checkout -s off").code(0);
+    shop.rc("replay").code(3).out("bob on old");
+    shop.rc("status").out("bob on old (rc replay)").out("if it stays, rc doctor says how it ends");
+    shop.stores[0].run(&["DEL", &key]);
+    shop.rc("replay").code(0);
+}

@@ -256,6 +256,13 @@ fn an_expiry_for_what_is_overridden_already() {
     let stage = Stage::with_stores(1);
     stage.run(OFF).code(0);
     let ran = stage.run(&format!("{OFF} --expires 2h")).code(0);
-    ran.err("--expires was not taken").out("already");
+    ran.err("--expires was not taken").err("With --record, --expires is.").out("already");
     assert_eq!(stage.override_(0, "checkout")["motive"]["expires"], serde_json::Value::Null);
+    stage.run(&format!("{OFF} --expires 2h --record")).code(0).out("v43 -> v44");
+    let override_ = stage.override_(0, "checkout");
+    assert!(override_["motive"]["expires"].is_string() && override_["revision"] == 2, "{override_}");
+    // What is no other time is finished as ever.
+    let expires = override_["motive"]["expires"].as_str().unwrap();
+    stage.run(&format!("{OFF} --expires {expires} --record")).code(0).out("already");
+    assert_eq!(stage.override_(0, "checkout")["revision"], 2);
 }

@@ -17,6 +17,7 @@ use crate::change::seen::is_ours;
 use crate::change::seen::shows;
 use crate::change::seen::upstream_here;
 use crate::change::update::Asked;
+use crate::change::update::Options;
 use crate::flag::aspect::Aspect;
 use crate::flag::configuration::Configuration;
 use crate::flag::instruction::Instruction;
@@ -70,7 +71,12 @@ impl<'a> Course<'a> {
     /// Once LaunchDarkly's own data path has shown a replayed override, in any target, that override has done its work:
     /// what differs from it now was decided in LaunchDarkly afterwards, and an edit that asks for the same again is a
     /// new edit.
-    pub fn of<'s>(asked: &Asked<'_>, standing: &'a Standing, targets: impl IntoIterator<Item = &'s Seen>) -> Self {
+    pub fn of<'s>(
+        asked: &Asked<'_>,
+        options: &Options,
+        standing: &'a Standing,
+        targets: impl IntoIterator<Item = &'s Seen>,
+    ) -> Self {
         let Some(merged) = standing.in_force() else {
             let ended = if let Standing::Ended(mark) = standing { Some(mark) } else { None };
             let left = targets.into_iter().filter_map(|seen| left_over(seen.copy.readable()?, seen.own(), false));
@@ -84,7 +90,10 @@ impl<'a> Course<'a> {
             // Beside a rival of the same revision the edit needs the next one: under the same version as the rival's
             // record, relays and SDKs that have that one would drop it.
             let has_rival = || targets.into_iter().any(|seen| seen.own().is_some_and(|own| is_rival(own, merged)));
-            return if covered && !has_rival() { Course::CatchUp(merged) } else { Course::Next(merged) };
+            // What is so already, and is to be over at another time, is an edit all the same.
+            let expires = asked.motive.expires.filter(|_| options.record_anyway);
+            let says_anew = expires.is_some() && expires != merged.motive.expires;
+            return if covered && !says_anew && !has_rival() { Course::CatchUp(merged) } else { Course::Next(merged) };
         };
         let shown = || targets.into_iter().any(|seen| is_shown(seen, merged, version));
         if covered && !shown() {

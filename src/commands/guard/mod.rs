@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::watch;
 
 use super::Context;
 use crate::change::id::Actor;
@@ -36,6 +37,7 @@ use crate::guard::folder::Keeper;
 use crate::guard::overrides;
 use crate::guard::overrides::Follow;
 use crate::guard::overrides::Following;
+use crate::guard::overrides::OnExpiry;
 use crate::guard::presence::Itself;
 use crate::guard::running::Guard;
 use crate::guard::stream::hub::HubParts;
@@ -52,6 +54,9 @@ use environments::Environments;
 use notifying::Notifying;
 use replaying::Replaying;
 use telling::Telling;
+
+/// How long the end waits for what is being sent to LaunchDarkly.
+const ROUND_ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Stand on the relays' stream: what is changed reaches everyone at once, and stays
 ///
@@ -83,6 +88,10 @@ pub struct Arguments {
     /// What holds where LaunchDarkly changed the same too; its turning a flag off always wins
     #[arg(long, value_name = "WHO", default_value = "hold")]
     pub on_conflict: Conflict,
+
+    /// What is done about an override whose time has come (rc update --expires): people are told, or it is undone
+    #[arg(long, value_name = "WHAT", default_value = "alarm")]
+    pub on_expiry: Expiry,
 
     /// Who replays what is owed: a person, or the guard as soon as LaunchDarkly's API answers
     #[arg(long, value_name = "WHO", default_value = "manual")]
@@ -130,6 +139,15 @@ pub enum Replay {
     Auto,
 }
 
+/// What is done about an override whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Expiry {
+    /// People are told, when it comes and every hour after.
+    Alarm,
+    /// It is undone, as by rc undo.
+    Undo,
+}
+
 /// What holds where LaunchDarkly changed the same too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Conflict {
@@ -139,11 +157,32 @@ pub enum Conflict {
     Launchdarkly,
 }
 
+impl From<Conflict> for OnConflict {
+    fn from(asked: Conflict) -> Self {
+        match asked {
+            Conflict::Hold => OnConflict::Hold,
+            Conflict::Launchdarkly => OnConflict::LaunchDarkly,
+        }
+    }
+}
+
+impl From<Expiry> for OnExpiry {
+    fn from(asked: Expiry) -> Self {
+        match asked {
+            Expiry::Alarm => OnExpiry::Alarm,
+            Expiry::Undo => OnExpiry::Undo,
+        }
+    }
+}
+
 impl Arguments {
-    /// Whether a guard may replay by itself as it was told to.
+    /// Whether a guard may undo and replay by itself as it was told to.
     ///
     /// Gives the keys that have signed what may be sent; `None` where it replays nothing, or whatever stands in the stores.
-    fn may_replay(&self, settings: &Settings) -> Result<Option<Keys>, Failure> {
+    fn may_do_so(&self, settings: &Settings) -> Result<Option<Keys>, Failure> {
+        if self.shadow && self.on_expiry == Expiry::Undo {
+            return Err(Failure::usage("--shadow never changes anything, and --on-expiry undo changes stores"));
+        }
         if self.replay == Replay::Manual {
             return Ok(None);
         }
@@ -191,7 +230,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
             .hint("On the relay's own machine:          rc guard --listen 127.0.0.1:8031")
             .hint("To watch stores alone, for no relay: rc guard --no-stream"));
     }
-    let only_signed = arguments.may_replay(context.settings)?;
+    let only_signed = arguments.may_do_so(context.settings)?;
     let keys = only_signed.clone().or_else(|| signing::keys_or_told(context.settings, context.output, UNSIGNED));
     let stores = stores::open(context.settings)?;
     let configurations = Configurations::read(context.settings).await?;
@@ -216,15 +255,12 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let keeper = Keeper::start(folder, alarms.clone());
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let name = settings.name.clone().unwrap_or_else(|| named(&context.settings.actor.host, address));
-    let on_conflict = match arguments.on_conflict {
-        Conflict::Hold => OnConflict::Hold,
-        Conflict::Launchdarkly => OnConflict::LaunchDarkly,
-    };
+    let (on_conflict, on_expiry) = (arguments.on_conflict.into(), arguments.on_expiry.into());
     let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let replaying = (arguments.replay == Replay::Auto)
         .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), (alarms.clone(), only_signed)));
-    let parts = overrides::Parts { stores, actor, itself, alarms: alarms.clone(), keys };
+    let parts = overrides::Parts { stores, actor, itself, on_expiry, alarms: alarms.clone(), keys };
     let (follow, following) = following(parts, &settings.state).await?;
     let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;
     let telling = Telling::start(context.output, settings.log, alarms.clone());
@@ -252,11 +288,16 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let guard = Guard { parts, listener, tls, admin, name };
     let running =
         guard.start().map_err(|error| Failure::new(Kind::Other, "it did not begin").cause(error.to_string()))?;
+    let (ending, ends) = watch::channel(false);
+    let mut rounds = std::pin::pin!(replaying::rounds(replaying.as_ref(), ends));
     tokio::select! {
         told = telling.until(ended(), told, &notifying) => told?,
-        never = replaying::rounds(replaying.as_ref()) => match never {},
+        () = &mut rounds => {}
     }
     telling.say(if arguments.no_stream { "ends" } else { "ends: relays are let go, and come back to the next one" });
+    ending.send_replace(true);
+    // A right to replay that is not given back in time ends by itself.
+    let _ = tokio::time::timeout(ROUND_ENDS_WITHIN, rounds).await;
     running.stop().await;
     following.end().await;
     notifying.end().await;

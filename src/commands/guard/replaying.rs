@@ -2,13 +2,13 @@
 //! came of each as alarms. What needs a decision is left to a person.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::path::Path;
 
 use super::Arguments;
 use crate::change::id::Actor;
 use crate::change::signing::Keys;
 use crate::commands::Context;
+use crate::commands::replay::lease::Ends;
 use crate::commands::replay::rounds;
 use crate::commands::replay::rounds::Pace;
 use crate::commands::replay::rounds::Round;
@@ -52,11 +52,11 @@ impl Replaying {
         Self { settings, typed: context.typed.clone(), only_signed: keys, flags, every, alarms }
     }
 
-    async fn round(&self) -> Result<Round, Failure> {
+    async fn round(&self, ends: &Ends) -> Result<Round, Failure> {
         let (output, _, _) = Output::captured();
         let prompter = Prompter::new(&output, false, true);
         let context = Context { settings: &self.settings, typed: &self.typed, output: &output, prompter };
-        rounds::round(&self.flags, &context, "rc guard", self.only_signed.as_ref()).await
+        rounds::round(&self.flags, &context, ("rc guard", ends), self.only_signed.as_ref()).await
     }
 
     /// Tells what came of a round. `stand` are the alarms about what is left.
@@ -105,16 +105,23 @@ impl Replaying {
     }
 }
 
-/// Replays again and again. Without anything to do it waits for ever.
-pub async fn rounds(replaying: Option<&Replaying>) -> Infallible {
-    let Some(replaying) = replaying else { return std::future::pending().await };
+/// Replays again and again, until it is told to end: then what is under way is seen through, and nothing more is sent. Without
+/// anything to replay it waits for that alone.
+pub async fn rounds(replaying: Option<&Replaying>, mut ends: Ends) {
+    let Some(replaying) = replaying else {
+        let _ = ends.wait_for(|ends| *ends).await;
+        return;
+    };
     let mut pace = Pace::new(replaying.every);
     let mut stand = BTreeSet::new();
-    loop {
-        let round = replaying.round().await;
+    while !*ends.borrow() {
+        let round = replaying.round(&ends).await;
+        if *ends.borrow() {
+            return;
+        }
         replaying.tell(&round, &mut stand);
         let moved =
             round.is_ok_and(|round| !round.sent.is_empty() || (round.left.is_empty() && round.doubtful.is_empty()));
-        tokio::time::sleep(pace.wait(moved, fastrand::f64())).await;
+        let _ = tokio::time::timeout(pace.wait(moved, fastrand::f64()), ends.wait_for(|ends| *ends)).await;
     }
 }

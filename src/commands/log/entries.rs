@@ -15,6 +15,7 @@ use super::stores::StoresTold;
 use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
 use crate::change::event::EditIndex;
+use crate::change::expiry::came_before;
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
@@ -166,7 +167,8 @@ fn filed(file: &LoadedFile, damage: Option<&Damage>, told: &StoresTold) -> Chang
         let key = (edit.environment.clone(), edit.flag.clone(), change.id);
         let mark = told.marks.get(&key).filter(|_| state.is_owed());
         if let Some(mark) = mark {
-            outcome = format!("{outcome} as this file has it; the stores say {}", ended(mark));
+            let expired = came_before(change.motive.expires, mark).map(|_| "expired, and ").unwrap_or_default();
+            outcome = format!("{outcome} as this file has it; the stores say {expired}{}", ended(mark));
         }
         if let Some(damage) = damage {
             let line = damage.line.map(|line| format!(" at line {line}")).unwrap_or_default();

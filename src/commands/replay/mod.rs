@@ -6,7 +6,7 @@ pub(super) mod delivered;
 mod evidence;
 mod files;
 mod history;
-mod lease;
+pub mod lease;
 mod outcome;
 pub(super) mod owed;
 mod plan;
@@ -34,7 +34,10 @@ use super::Context;
 use crate::change::merge;
 use crate::change::override_::EndedMark;
 use crate::change::signing::Keys;
+use crate::change::stale::stale;
 use crate::commands::guards::Guards;
+use crate::commands::left_behind;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -58,6 +61,7 @@ use decide::Decided;
 use delivered::Wanted;
 use evidence::Evidence;
 use files::Files;
+use lease::Ends;
 use lease::Kept;
 use lease::Rights;
 use lease::Taken;
@@ -134,7 +138,8 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     if arguments.watch {
         return watch::run(&arguments, context).await;
     }
-    let report = report_of(&arguments, context, How { by: "rc replay", knocks: false, only_signed: None }).await?;
+    let how = How { by: "rc replay", knocks: false, only_signed: None, ends: None };
+    let report = report_of(&arguments, context, how).await?;
     show_report(&report, context);
     Ok(report.code())
 }
@@ -152,13 +157,15 @@ fn show_report(report: &Report, context: &Context<'_>) {
 
 /// Who replays, and how.
 #[derive(Clone, Copy)]
-struct How<'k> {
+struct How<'h> {
     /// Who has the right to replay meanwhile, as others read it.
     by: &'static str,
     /// Whether LaunchDarkly is asked once whether it answers, before it is asked about anything that is owed.
     knocks: bool,
     /// Nothing is sent but what these have signed.
-    only_signed: Option<&'k Keys>,
+    only_signed: Option<&'h Keys>,
+    /// Whether it was told to end: what is under way is seen through, and nothing more is sent.
+    ends: Option<&'h Ends>,
 }
 
 async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -> Result<Report, Failure> {
@@ -176,18 +183,9 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -
     let views = overview::look(context, &surroundings, &loaded, &scope).await;
     let guards = Guards::look(&surroundings.stores, overview::targets(&views)).await;
     let surroundings = &surroundings;
-    let run = Run {
-        arguments,
-        context,
-        surroundings,
-        views: &views,
-        seen_at,
-        loaded: &loaded,
-        guards: &guards,
-        by: how.by,
-        keys: how.only_signed.or(own_keys.as_ref()),
-        only_signed: how.only_signed.is_some(),
-    };
+    let keys = how.only_signed.or(own_keys.as_ref());
+    let run =
+        Run { arguments, context, surroundings, views: &views, seen_at, loaded: &loaded, guards: &guards, keys, how };
     let owed = owed::owed(&views);
     if how.knocks && !owed.owed.is_empty() {
         remote::knock(context).await?;
@@ -205,6 +203,7 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
     report.problems.extend(run.problems());
+    run.say_who_is_left_behind(&mut report.done);
     Ok(report)
 }
 
@@ -218,18 +217,16 @@ struct Run<'r> {
     seen_at: Instant,
     loaded: &'r Loaded,
     guards: &'r Guards,
-    by: &'static str,
     /// What tells whose word an override is.
     keys: Option<&'r Keys>,
-    /// Nothing is sent but what they have signed.
-    only_signed: bool,
+    how: How<'r>,
 }
 
 impl Run<'_> {
     /// Takes the right to replay, replays, and gives it back.
     async fn replay(&self, mut owed: Owed, waits: &Arc<Waits>, files: &mut Files<'_>) -> Result<Report, Failure> {
         let rights = Arc::new(Rights::default());
-        let permit = rights.permit(self.context.settings);
+        let permit = rights.permit(self.context.settings, self.how.ends.cloned());
         let client = self.client(&owed, waits, Some(permit))?.map(Arc::new);
         let Taken { mut kept, others, unkept } = self.take_rights(&rights, &owed).await;
         for (environment, why) in unkept {
@@ -259,7 +256,7 @@ impl Run<'_> {
             rights.take_unasked(&environments);
             return Taken::default();
         }
-        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings, self.by).await
+        rights.take(&environments, self.views, &self.surroundings.stores, self.context.settings, self.how.by).await
     }
 
     async fn replay_held(
@@ -289,7 +286,8 @@ impl Run<'_> {
                 self.prepare(files, items.iter().map(|item| &item.matter), &leftovers)?;
                 self.show(&items);
                 let strays = strays::find_out(strays, Some(client.as_ref()), self.arguments, self.context).await;
-                let decided = decide::decide(items, self.arguments, self.context, self.only_signed).await?;
+                let decided =
+                    decide::decide(items, self.arguments, self.context, self.how.only_signed.is_some()).await?;
                 strays::note(&strays, self.loaded, files)?;
                 let means = Means {
                     client,
@@ -363,10 +361,23 @@ impl Run<'_> {
         if let Some(client) = &client {
             let items = self.read(client, &Courier::start(), owed.owed).await?;
             self.show(&items);
-            let decided: Vec<Decided> = decide::decide(items, self.arguments, self.context, self.only_signed).await?;
+            let decided: Vec<Decided> =
+                decide::decide(items, self.arguments, self.context, self.how.only_signed.is_some()).await?;
             done = carrying_out::rehearse(&decided, client, self.options()).await;
         }
         Ok(Report { dry_run: true, done, strays, ..Report::default() })
+    }
+
+    /// Says of SDKs that may hold a version of ours which LaunchDarkly has not reached.
+    fn say_who_is_left_behind(&self, done: &mut [Done]) {
+        for view in self.views {
+            let fronts = Fronts::of(self.context, self.surroundings, view, self.guards);
+            for done in done.iter_mut().filter(|done| done.subject.0 == view.environment && !done.has_newer()) {
+                let left =
+                    done.outcome.version().and_then(|has| stale(&[left_behind::stood(&done.override_)], has, None));
+                done.left_behind = left.and_then(|left| left_behind::in_words(left, &fronts, done.override_.motive.at));
+            }
+        }
     }
 
     fn options(&self) -> PatchOptions {
@@ -400,7 +411,7 @@ impl Run<'_> {
         }
         let (environment, flag) = &matter.subject;
         let vouched = Vouched::by(self.keys, &matter.override_, environment, flag);
-        if self.only_signed { vouched.unattended(&matter.override_, Timestamp::now()) } else { vouched }
+        if self.how.only_signed.is_some() { vouched.unattended(&matter.override_, Timestamp::now()) } else { vouched }
     }
 
     fn show(&self, items: &[Item]) {

@@ -1,5 +1,7 @@
 //! What came of each override and of each stray edit: what the report is made of. Pure.
 
+use jiff::Timestamp;
+
 use crate::change::id::ChangeId;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Override;
@@ -92,6 +94,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// What came of it in the stores.
     pub stores: Told,
+    /// What is said of SDKs that may hold a version of ours which LaunchDarkly has not reached.
+    pub left_behind: Option<String>,
     /// Approval requests of earlier edits that somebody may still agree to in LaunchDarkly: their pages, or ids.
     pub still_open: Vec<String>,
     /// Whether the keys here vouch for it.
@@ -112,6 +116,7 @@ impl Done {
             override_: matter.override_.clone(),
             outcome,
             stores,
+            left_behind: None,
             still_open: Vec::new(),
             vouched: Vouched::Unasked,
         }
@@ -167,7 +172,12 @@ impl Done {
 #[derive(Debug, Clone, PartialEq)]
 pub enum StrayOutcome {
     /// A store has its ended mark.
-    Ended(EndedMark),
+    Ended {
+        /// The mark.
+        mark: EndedMark,
+        /// When it was to be over, if it was undone after that.
+        expired: Option<Timestamp>,
+    },
     /// LaunchDarkly has it: by the playback.
     Replayed {
         /// LaunchDarkly's version.

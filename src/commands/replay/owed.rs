@@ -9,6 +9,8 @@ mod only_filed;
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use crate::change::edit::ChangeKind;
 use crate::change::event::EditIndex;
 use crate::change::event::Happened;
@@ -91,6 +93,8 @@ pub struct Stray {
     pub why: Astray,
     /// What it wrote, where that still stands.
     pub stands: Vec<Record>,
+    /// When it was to be over.
+    pub expires: Option<Timestamp>,
 }
 
 /// Why an edit is part of no override.
@@ -220,7 +224,8 @@ fn take(owed: &mut Owed, environment: &Environment, situation: &Situation<'_>, s
             Astray::Stands(targets) => records(situation, targets),
             _ => Vec::new(),
         };
-        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why, stands });
+        let expires = filed.file.intent.change.motive.expires;
+        owed.strays.push(Stray { subject: subject.clone(), part: part(&filed), why, stands, expires });
     }
 }
 

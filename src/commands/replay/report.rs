@@ -14,6 +14,7 @@ use crate::commands::replay::outcome::Way;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::problem::Problem;
 use crate::commands::replay::stores::Came;
+use crate::commands::replay::strays::expired_in_words;
 use crate::commands::replay::words;
 use crate::error::ExitCode;
 use crate::flag::key::Environment;
@@ -90,6 +91,10 @@ impl Report {
             lines.push(format!("  {}: {}", harmless(&problem.what), harmless(&problem.why)));
         }
         let number = owed.len() + undecided.len() + newer.len();
+        for (done, told) in self.done.iter().filter_map(|done| Some((done, done.left_behind.as_ref()?))) {
+            let name = words::name(&done.subject, self.several());
+            lines.push(paint(NOTICE, &format!("  {name}: {}", harmless(told))));
+        }
         lines.push(match (number, self.dry_run) {
             (0, true) => paint(STRONG, "NOTHING DONE: that was a rehearsal. To do it: rc replay"),
             (number, true) => paint(
@@ -280,8 +285,11 @@ fn came_in_words(came: &Came) -> String {
 
 fn stray_told(stray: &StrayDone) -> String {
     match &stray.outcome {
-        StrayOutcome::Ended(mark) => {
-            format!("over: {} by {} {}, says the store", mark.ending, harmless(&mark.actor.user), time::full(mark.at))
+        StrayOutcome::Ended { mark, expired } => {
+            let (who, when) = (harmless(&mark.actor.user), time::full(mark.at));
+            let (expired, ending) = (expired_in_words(*expired), mark.ending);
+            let sent = if expired.is_empty() { "" } else { "; not sent" };
+            format!("over: {expired}{ending} by {who} {when}, says the store{sent}")
         }
         StrayOutcome::Replayed { version } => format!("LaunchDarkly has it as v{version}"),
         StrayOutcome::InAuditLog(entry) => format!("LaunchDarkly has it, says its audit log: {entry}"),
@@ -337,6 +345,8 @@ struct FlagJson {
     why: Option<String>,
     /// What to type, or where to look.
     next: Option<String>,
+    /// SDKs that may hold a version of ours which LaunchDarkly has not reached, and what heals that.
+    left_behind: Option<String>,
     changes: Vec<String>,
     /// Whether a key here signed it as it is; null where there is none, or LaunchDarkly was not asked about it.
     signed: Option<bool>,
@@ -402,6 +412,7 @@ fn flag_json(done: &Done) -> FlagJson {
         version: done.outcome.version(),
         why,
         next,
+        left_behind: done.left_behind.clone(),
         changes: done.override_.changes.iter().map(ToString::to_string).collect(),
         signed: done.vouched.is_signed(),
         open_approvals: done.still_open.clone(),
@@ -430,7 +441,9 @@ fn store_json(target: &crate::change::target::Target, came: &Came) -> StoreJson 
 
 fn change_json(stray: &StrayDone) -> ChangeJson {
     let (outcome, why) = match &stray.outcome {
-        StrayOutcome::Ended(mark) => ("ended", Some(mark.ending.to_string())),
+        StrayOutcome::Ended { mark, expired } => {
+            ("ended", Some(format!("{}{}", expired_in_words(*expired), mark.ending)))
+        }
         StrayOutcome::Replayed { .. } => ("replayed", None),
         StrayOutcome::InAuditLog(entry) => ("in-audit-log", Some(entry.clone())),
         StrayOutcome::Theirs { .. } => ("already-so", None),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Arguments;
 use super::How;
 use super::OnConflict;
+use super::lease::Ends;
 use super::outcome::Outcome;
 use super::owed::Subject;
 use super::report::Report;
@@ -34,14 +35,15 @@ pub struct Round {
 }
 
 /// Replays what needs no decision, of these flags or of all; where `only_signed` is given, only what these keys have signed.
-/// `context` must have nobody to ask.
+/// `context` must have nobody to ask. Once it is told to end, what is under way is seen through, nothing more is sent, and the
+/// right to replay is given back.
 ///
 /// # Errors
 /// Where nothing could be replayed at all.
 pub async fn round(
     flags: &[FlagKey],
     context: &Context<'_>,
-    by: &'static str,
+    (by, ends): (&'static str, &Ends),
     only_signed: Option<&Keys>,
 ) -> Result<Round, Failure> {
     let arguments = Arguments {
@@ -52,7 +54,7 @@ pub async fn round(
         break_scheduled: false,
         watch: false,
     };
-    report_of(&arguments, context, How { by, knocks: true, only_signed }).await.map(Round::of)
+    report_of(&arguments, context, How { by, knocks: true, only_signed, ends: Some(ends) }).await.map(Round::of)
 }
 
 impl Round {

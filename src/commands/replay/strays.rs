@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::change::event::Happened;
+use crate::change::expiry::came_before;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::replay::Arguments;
@@ -66,7 +67,9 @@ pub async fn find_out(
     for stray in strays {
         let change = stray.part.0;
         let outcome = match &stray.why {
-            Astray::Ended(mark) => StrayOutcome::Ended(mark.clone()),
+            Astray::Ended(mark) => {
+                StrayOutcome::Ended { mark: mark.clone(), expired: came_before(stray.expires, mark) }
+            }
             Astray::Replayed { version } => StrayOutcome::Replayed { version: *version },
             Astray::Nowhere => StrayOutcome::Nowhere,
             Astray::Superseded(by) => StrayOutcome::Superseded { by: *by },
@@ -100,6 +103,11 @@ async fn theirs(client: Option<&Client>, stray: &Stray) -> Option<u64> {
     let client = client.filter(|_| !stray.stands.is_empty())?;
     let now = client.flag(&stray.subject.0, &stray.subject.1).await.ok()?;
     stray.stands.iter().all(|record| now.is_sent_as(record)).then_some(now.version)
+}
+
+/// `expired 04:14Z, and `, where it was undone after its time.
+pub fn expired_in_words(expired: Option<jiff::Timestamp>) -> String {
+    expired.map(|at| format!("expired {}, and ", time::full(at))).unwrap_or_default()
 }
 
 fn oldest(strays: &[Stray]) -> BTreeMap<Subject, i64> {
@@ -211,12 +219,13 @@ pub fn note(done: &[StrayDone], loaded: &Loaded, files: &mut Files<'_>) -> Resul
 
 fn event(stray: &StrayDone) -> Option<Happened> {
     match &stray.outcome {
-        StrayOutcome::Ended(mark) if mark.ending == crate::change::override_::Ending::Settled => {
+        StrayOutcome::Ended { mark, .. } if mark.ending == crate::change::override_::Ending::Settled => {
             Some(Happened::Settled { target: None, version: mark.version })
         }
-        StrayOutcome::Ended(mark) => Some(Happened::Abandoned {
-            why: format!("{} by {} {}, says a store", mark.ending, harmless(&mark.actor.user), time::full(mark.at)),
-        }),
+        StrayOutcome::Ended { mark, expired } => {
+            let (who, when, expired) = (harmless(&mark.actor.user), time::full(mark.at), expired_in_words(*expired));
+            Some(Happened::Abandoned { why: format!("{expired}{} by {who} {when}, says a store", mark.ending) })
+        }
         StrayOutcome::InAuditLog(_) => Some(Happened::Settled { target: None, version: None }),
         StrayOutcome::Theirs { version } => Some(Happened::Settled { target: None, version: Some(*version) }),
         StrayOutcome::Superseded { by } => Some(Happened::Abandoned {

@@ -30,13 +30,8 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let mut pace = Pace::new(EVERY);
     let mut told = None;
     loop {
-        let (words, moved) = match report_of(
-            arguments,
-            &quiet,
-            How { by: "rc replay --watch", knocks: true, only_signed: None },
-        )
-        .await
-        {
+        let how = How { by: "rc replay --watch", knocks: true, only_signed: None, ends: None };
+        let (words, moved) = match report_of(arguments, &quiet, how).await {
             Ok(report) => {
                 let round = Round::of(report);
                 if round.is_all() {

@@ -13,12 +13,15 @@ use crate::change::signing::Keys;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Configurations;
 use crate::commands::relays::Fleet;
+use crate::commands::replay::lease::holders;
+use crate::commands::replay::lease::holders::Holder;
 use crate::commands::signing;
 use crate::commands::status::timely::Timely;
 use crate::commands::stores;
@@ -105,6 +108,10 @@ pub(super) struct Facts<'g> {
     pub guards: Guards,
     /// What tells whose word an override is.
     pub keys: Option<Keys>,
+    /// Who has the right to replay, by environment; nobody where that did not come in time.
+    pub holders: BTreeMap<Environment, Holder>,
+    /// What stands before the stores of each environment.
+    pub fronts: BTreeMap<Environment, Fronts>,
     /// Whether the views came in time.
     pub in_time: bool,
 }
@@ -187,15 +194,22 @@ pub(super) async fn facts<'g>(
         let in_time = views.is_ok();
         let views = views.unwrap_or_default();
         let client = client.and_then(|client| client.as_ref().ok());
-        let (approvals, records) =
-            futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until));
-        (views, in_time, approvals, records)
+        let holders = tokio::time::timeout_at(until, holders::look(&ground.surroundings.stores, &views));
+        let (approvals, records, holders) =
+            futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until), holders);
+        (views, in_time, approvals, records, holders.unwrap_or_default())
     };
     let stores = &ground.surroundings.stores;
     let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
-    let (api, (views, in_time, approvals, records), guards) = futures_util::join!(api(client, until), looking, guards);
+    let (api, (views, in_time, approvals, records, holders), guards) =
+        futures_util::join!(api(client, until), looking, guards);
     let keys = keys(context, until).await;
-    Facts { api, views, approvals, records, guards: guards.unwrap_or_default(), keys, in_time }
+    let guards = guards.unwrap_or_default();
+    let before = |view: &EnvironmentView<'_>| {
+        (view.environment.clone(), Fronts::of(context, &ground.surroundings, view, &guards))
+    };
+    let fronts = views.iter().map(before).collect();
+    Facts { api, views, approvals, records, guards, holders, fronts, keys, in_time }
 }
 
 /// The keys with which overrides are signed, read aside as well.

@@ -158,6 +158,7 @@ pub(super) fn report(
         put_aside: put_aside.into_iter().map(|(target, lost)| aside(target, lost)).collect(),
         signed: None,
         guards_say: Vec::new(),
+        left_behind: Vec::new(),
     }
 }
 

@@ -6,15 +6,20 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::change::edit::ChangeKind;
+use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
+use crate::change::stale::stale;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::commands::guards::Guards;
 use crate::commands::guards::Link;
+use crate::commands::left_behind;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
 use crate::commands::place::Surroundings;
+use crate::commands::replay::lease::holders::Holder;
 use crate::commands::signing::Vouched;
 use crate::commands::status::guarded;
 use crate::commands::status::look::ApiWord;
@@ -33,6 +38,7 @@ use crate::commands::status::report::LaunchDarkly;
 use crate::commands::status::report::OverrideReport;
 use crate::commands::status::report::Owed;
 use crate::commands::status::report::PlaybackReport;
+use crate::commands::status::report::ReplayingReport;
 use crate::commands::status::report::Report;
 use crate::commands::status::report::TargetReport;
 use crate::commands::status::report::UnfinishedChange;
@@ -142,13 +148,39 @@ fn environment(
         let guards_say = facts.guards.troubles(targets, &situation.flag);
         let report = overrides::report(situation, override_, places, &facts.approvals, now);
         let vouched = Vouched::by(facts.keys.as_ref(), override_, &view.environment, &situation.flag);
-        Some(OverrideReport { guards_say, signed: vouched.is_signed(), ..report })
+        let left_behind = left_behind(override_, places, facts.fronts.get(&view.environment)?, now);
+        Some(OverrideReport { guards_say, signed: vouched.is_signed(), left_behind, ..report })
     };
     EnvironmentReport {
         environment: view.environment.to_string(),
         problem: view.targets.as_ref().err().map(one_line),
         told: view.told.clone(),
+        replaying: facts.holders.get(&view.environment).map(|holder| replaying(holder, now)),
         overrides: view.situations.iter().filter_map(report).collect(),
+    }
+}
+
+/// SDKs that have it not, and those that go on holding a version of ours now that LaunchDarkly has it.
+fn left_behind(override_: &Override, places: &Places, fronts: &Fronts, now: Timestamp) -> Vec<String> {
+    let missing = fronts.missing(override_, |target| places.in_force.contains(target));
+    let ahead = match override_.state {
+        OverrideState::Replayed { version } => stale(&[left_behind::stood(override_)], version, None),
+        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
+    };
+    let ahead = ahead.and_then(|left| left_behind::in_words(left, fronts, override_.motive.at));
+    left_behind::diverged(&missing, override_, now).into_iter().chain(ahead).collect()
+}
+
+fn replaying(holder: &Holder, now: Timestamp) -> ReplayingReport {
+    let lease = holder.lease.as_ref();
+    ReplayingReport {
+        user: lease.map(|lease| lease.actor.user.clone()),
+        host: lease.map(|lease| lease.actor.host.clone()),
+        by: lease.map(|lease| lease.by.clone()),
+        store: holder.target.store.clone(),
+        since: lease.map(|lease| lease.since),
+        until: lease.map(|lease| lease.until),
+        told: holder.in_words(now),
     }
 }
 

@@ -218,8 +218,29 @@ pub struct EnvironmentReport {
     pub problem: Option<String>,
     /// How its targets were found, where that is worth saying.
     pub told: Option<String>,
+    /// Who has the right to replay it at the moment.
+    pub replaying: Option<ReplayingReport>,
     /// The overrides there.
     pub overrides: Vec<OverrideReport>,
+}
+
+/// Somebody who is replaying an environment, or has the right to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReplayingReport {
+    /// Who; `null` where a program that this one does not understand wrote it.
+    pub user: Option<String>,
+    /// On which machine.
+    pub host: Option<String>,
+    /// With what: `rc replay`, `rc guard`.
+    pub by: Option<String>,
+    /// The store that keeps the right.
+    pub store: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until when, if he does not renew it.
+    pub until: Option<Timestamp>,
+    /// In words.
+    pub told: String,
 }
 
 /// One override, merged over all targets.
@@ -265,6 +286,8 @@ pub struct OverrideReport {
     pub signed: Option<bool>,
     /// What guards say of it, where they do not simply hold it.
     pub guards_say: Vec<String>,
+    /// Which SDKs may not have what everybody should, and what heals that.
+    pub left_behind: Vec<String>,
 }
 
 /// An approval request.

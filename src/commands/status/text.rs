@@ -158,6 +158,10 @@ fn overrides(environment: &EnvironmentReport, now: Timestamp) -> Vec<String> {
     if let Some(told) = &environment.told {
         lines.push(paint(FAINT, &harmless(told)));
     }
+    if let Some(replaying) = &environment.replaying {
+        let told = format!("BEING REPLAYED {}: {}", environment.environment, harmless(&replaying.told));
+        lines.extend([String::new(), paint(NOTICE, &told)]);
+    }
     if environment.overrides.is_empty() {
         return lines;
     }
@@ -232,6 +236,9 @@ fn more(one: &OverrideReport) -> Vec<String> {
     }
     for told in &one.guards_say {
         lines.push(format!("  {}", paint(BAD, &format!("{}: {}", one.flag, excerpt(told)))));
+    }
+    for told in &one.left_behind {
+        lines.push(format!("  {}", paint(NOTICE, &format!("{}: {}", one.flag, harmless(told)))));
     }
     for aside in &one.put_aside {
         let told = format!("{}: will be put aside by the next write: {}", one.flag, excerpt(aside));

@@ -116,7 +116,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub motive: MotiveArguments,
 
-    /// Be reminded that it is still in force: after 2h, at 04:14Z, or at 2026-10-20T04:14Z
+    /// Be reminded of it, or have a guard undo it (rc guard --on-expiry): after 2h, at 04:14Z, or at 2026-10-20T04:14Z
     #[arg(long, value_name = "WHEN", conflicts_with = "resume")]
     pub expires: Option<String>,
 
@@ -128,7 +128,7 @@ pub struct Arguments {
     #[arg(long)]
     pub repair: bool,
 
-    /// Owe it to LaunchDarkly also where the flag is so already
+    /// Owe it to LaunchDarkly also where the flag is so already; with --expires, have it end at another time
     #[arg(long, conflicts_with = "resume")]
     pub record: bool,
 

@@ -96,7 +96,7 @@ pub fn plan(
     let mut begun: BTreeMap<ChangeId, Vec<usize>> = BTreeMap::new();
     let mut fresh: Vec<usize> = Vec::new();
     for (place, ground) in grounds.iter().enumerate() {
-        match to_finish(ground, new, motive).and_then(Override::change) {
+        match to_finish(ground, new, motive, options).and_then(Override::change) {
             Some(change) => begun.entry(change).or_default().push(place),
             None => fresh.push(place),
         }
@@ -135,9 +135,9 @@ fn begin(
 }
 
 /// The override that the edit only has to catch up with, if that is so.
-fn to_finish<'g>(ground: &'g Ground, new: ChangeId, motive: &Motive) -> Option<&'g Override> {
+fn to_finish<'g>(ground: &'g Ground, new: ChangeId, motive: &Motive, options: &Options) -> Option<&'g Override> {
     let asked = Asked { change: new, motive, edit: &ground.edit };
-    match Course::of(&asked, &ground.standing, ground.seen.iter().map(|(_, seen)| seen)) {
+    match Course::of(&asked, options, &ground.standing, ground.seen.iter().map(|(_, seen)| seen)) {
         Course::CatchUp(merged) => Some(merged),
         Course::First { .. } | Course::Next(_) | Course::AfterReplay { .. } => None,
     }

@@ -46,9 +46,10 @@ fn warn_of_what_is_not_taken(arguments: &Arguments, context: &Context<'_>, under
         |undertaking: &&Undertaking| undertaking.file.is_some() || undertaking.change.kind == ChangeKind::Adopted;
     let old: Vec<String> =
         undertakings.iter().filter(is_old).map(|undertaking| undertaking.change.id.short()).collect();
+    let anew = arguments.expires.as_ref().map_or("Undo it first to say it anew.", |_| "With --record, --expires is.");
     if !typed.is_empty() && !old.is_empty() {
         context.output.warn(&format!(
-            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. Undo it first to say it anew.",
+            "{} not taken: the flag is overridden so already, by change {}, which keeps its own. {anew}",
             if typed.len() == 1 { format!("{} was", list(&typed)) } else { format!("{} were", list(&typed)) },
             list(&old),
         ));

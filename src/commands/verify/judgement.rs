@@ -129,16 +129,22 @@ fn differences(facts: &Facts, voices: &[(&str, &Voice)]) -> BTreeSet<Aspect> {
     if let Some(wish) = facts.override_.as_ref().and_then(wish)
         && let Some(override_) = &facts.override_
     {
-        let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
+        let touched = touched(override_);
         aspects.extend(first.differs(&wish).intersection(&touched));
     }
     aspects
 }
 
-fn wish(override_: &Override) -> Option<Configuration> {
+/// What an override asks for.
+pub(super) fn wish(override_: &Override) -> Option<Configuration> {
     crate::flag::patch::apply(&override_.base, &override_.instructions)
         .ok()
         .map(|record| Configuration::of_record(&record))
+}
+
+/// The aspects that it touches.
+pub(super) fn touched(override_: &Override) -> BTreeSet<Aspect> {
+    override_.instructions.iter().map(Instruction::aspect).collect()
 }
 
 /// Whether somebody has nothing, or something unreadable, where others have the flag; or a store is ahead of LaunchDarkly
@@ -173,7 +179,7 @@ fn is_overruled(facts: &Facts) -> bool {
         return false;
     };
     let OverrideState::Replayed { version: had } = override_.state else { return false };
-    let touched: BTreeSet<Aspect> = override_.instructions.iter().map(Instruction::aspect).collect();
+    let touched = touched(override_);
     *version > had && wish(override_).is_some_and(|wish| !configuration.differs(&wish).is_disjoint(&touched))
 }
 

@@ -2,12 +2,18 @@
 
 mod facts;
 mod judgement;
+mod left_behind;
 mod report;
 
+use jiff::Timestamp;
+
 use super::Context;
+use crate::commands::guards::Guards;
+use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
+use crate::commands::replay::lease::holders;
 use crate::error::ExitCode;
 use crate::error::Failure;
 use crate::flag::key::FlagKey;
@@ -38,7 +44,17 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
         let surroundings = Surroundings::look(context).await?;
         let views = overview::look(context, &surroundings, &loaded, &scope).await;
         let (facts, silence) = facts::gather(context, &surroundings, &views, &loaded, &scope).await;
-        Report::new(&facts, &surroundings, &views, &loaded, silence)
+        let holders = holders::look(&surroundings.stores, &views).await;
+        let guards = Guards::look(&surroundings.stores, overview::targets(&views)).await;
+        let mut notes = Vec::new();
+        for view in &views {
+            let fronts = Fronts::of(context, &surroundings, view, &guards);
+            for facts in facts.iter().filter(|facts| facts.environment == view.environment) {
+                let told = left_behind::of(facts, &loaded, &fronts, Timestamp::now());
+                notes.extend(told.into_iter().map(|told| (facts.environment.clone(), facts.flag.clone(), told)));
+            }
+        }
+        Report::new(&facts, &surroundings, &views, &loaded, silence).replayed_by(&holders).with(notes)
     };
     if context.output.wants_json() {
         context.output.json(&report.json());

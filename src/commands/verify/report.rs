@@ -1,16 +1,22 @@
 //! What a verification comes to, for people and as JSON. Data in, text out.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::place::Surroundings;
+use crate::commands::replay::lease::holders::Holder;
 use crate::commands::verify::facts::Facts;
 use crate::commands::verify::judgement;
 use crate::commands::verify::judgement::Judged;
 use crate::commands::verify::judgement::Judgement;
 use crate::error::ExitCode;
 use crate::error::Failure;
+use crate::flag::key::Environment;
+use crate::flag::key::FlagKey;
 use crate::playback::Loaded;
 use crate::ui::harmless::harmless;
 use crate::ui::output::BAD;
@@ -44,6 +50,10 @@ pub struct Report {
     unanswered: bool,
     /// Whether the playback itself is not sound.
     damaged: bool,
+    /// What is said besides of flags: of SDKs that may not have what everybody should.
+    notes: Vec<(Environment, FlagKey, String)>,
+    /// Who is replaying what is owed: `shop/production: anna on bastion …`.
+    replaying: Vec<String>,
 }
 
 impl Report {
@@ -83,8 +93,30 @@ impl Report {
             silence,
             unanswered,
             damaged: !loaded.damaged.is_empty(),
+            replaying: Vec::new(),
+            notes: Vec::new(),
             problems,
         }
+    }
+
+    /// With those who have the right to replay the environments in which something is owed.
+    pub fn replayed_by(self, holders: &BTreeMap<Environment, Holder>) -> Self {
+        let now = Timestamp::now();
+        let is_owed = |environment: &str| {
+            let owed = self.rows.iter().filter(|row| row.judged.judgement == Judgement::Owed);
+            owed.into_iter().any(|row| row.environment == environment)
+        };
+        let told = |(environment, holder): (&Environment, &Holder)| {
+            let environment = environment.to_string();
+            is_owed(&environment).then(|| format!("{environment}: {}", holder.in_words(now)))
+        };
+        let replaying = holders.iter().filter_map(told).collect();
+        Self { replaying, ..self }
+    }
+
+    /// With what is said besides of flags.
+    pub fn with(self, notes: Vec<(Environment, FlagKey, String)>) -> Self {
+        Self { notes, ..self }
     }
 
     fn number(&self, wanted: Judgement) -> usize {
@@ -116,11 +148,16 @@ impl Report {
             lines.push(self.heading());
             lines.push(self.table());
         }
+        for (environment, flag, told) in &self.notes {
+            let name = if self.several() { format!("{environment} {flag}") } else { flag.to_string() };
+            lines.push(paint(NOTICE, &format!("  {name}: {}", harmless(told))));
+        }
         lines.extend(self.problems.iter().map(|problem| format!("  {}", harmless(problem))));
         if let Some(silence) = &self.silence {
             lines.push(format!("  LaunchDarkly was not asked, or did not answer: {}", harmless(&silence.message)));
             lines.extend(silence.hints.iter().map(|hint| format!("  {hint}")));
         }
+        lines.extend(self.replaying.iter().map(|told| format!("  being replayed, {told}")));
         lines.push(self.verdict());
         lines.join("\n")
     }
@@ -192,11 +229,22 @@ pub struct ReportJson<'r> {
     flags: Vec<RowJson<'r>>,
     /// Why LaunchDarkly was not asked, or did not answer.
     launchdarkly: Option<&'r str>,
+    /// Of SDKs that may not have what everybody should: why, and what heals it.
+    notes: Vec<NoteJson<'r>>,
+    /// Who is replaying what is owed at the moment.
+    replaying: &'r [String],
     /// Stores, environments and files that could not be looked at.
     problems: &'r [String],
     /// Whether everybody says the same of every flag.
     agreement: bool,
     exit_code: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct NoteJson<'r> {
+    environment: &'r Environment,
+    flag: &'r FlagKey,
+    told: &'r str,
 }
 
 #[derive(Debug, Serialize)]
@@ -211,15 +259,18 @@ struct RowJson<'r> {
 
 impl Report {
     /// As JSON.
-    pub fn json(&self) -> ReportJson<'_> {
+    pub fn json<'r>(&'r self) -> ReportJson<'r> {
         fn row(row: &Row) -> RowJson<'_> {
             let Row { environment, flag, judged } = row;
             RowJson { environment, flag, judgement: judged.judgement, told: &judged.told }
         }
+        let note = |(environment, flag, told): &'r (Environment, FlagKey, String)| NoteJson { environment, flag, told };
         ReportJson {
             command: "verify",
             flags: self.rows.iter().map(row).collect(),
             launchdarkly: self.silence.as_ref().map(|failure| failure.message.as_str()),
+            notes: self.notes.iter().map(note).collect(),
+            replaying: &self.replaying,
             problems: &self.problems,
             agreement: self.code() == ExitCode::Done,
             exit_code: self.code().number(),

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::change::edit::Motive;
+use crate::change::expiry::came_before;
 use crate::change::override_::EndedMark;
 use crate::change::override_::Ending;
 use crate::change::override_::Override;
@@ -33,6 +34,7 @@ use crate::guard::environment::GuardedEnvironment;
 use crate::guard::environment::StreamView;
 use crate::guard::overrides::EnvironmentStores;
 use crate::guard::overrides::WholeReading;
+use crate::guard::overrides::expiry;
 use crate::guard::overrides::known_flag::KnownFlag;
 use crate::guard::overrides::ledger::Again;
 use crate::guard::overrides::ledger::Ledger;
@@ -48,6 +50,9 @@ use crate::store::following::Whole;
 
 /// How often what is not needed any more is put away.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a store is waited for that is asked who replays.
+const LEASE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What all tasks of an environment share.
 pub(super) struct Shared {
@@ -108,6 +113,15 @@ impl Shared {
         !self.view.borrow().shadow
     }
 
+    /// Whether somebody has the right to replay the environment, as far as its stores say.
+    pub(super) async fn is_being_replayed(&self) -> bool {
+        let asked = self.stores.iter().map(|(target, store)| async move {
+            let lease = tokio::time::timeout(LEASE_WITHIN, store.lease(&target.prefix)).await;
+            matches!(lease, Ok(Ok(Some(_))))
+        });
+        join_all(asked).await.contains(&true)
+    }
+
     /// Goes over what is known, after something was learnt, and sees to it that it is told.
     pub(super) fn go_over(&self) {
         let now = Instant::now();
@@ -144,8 +158,8 @@ impl Shared {
         }
         let mut story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
         for news in story.news(ledger.standing().map(|(_, override_)| override_)) {
-            let ended = |flag: &FlagKey| ledger.flags().get(flag).and_then(KnownFlag::ended);
-            if let Some((kind, flag, told)) = in_words(&news, ended) {
+            let ended = |flag: &FlagKey| ledger.flags().get(flag).and_then(KnownFlag::ended_with);
+            if let Some((kind, flag, told)) = in_words(&news, ended, Timestamp::now()) {
                 self.alarms.tell_once(self.alarm_name(kind, Some(flag)), told);
             }
         }
@@ -169,6 +183,7 @@ impl Shared {
 
     /// Raises what stands, and takes back what is over.
     fn alarm(&self) {
+        let now = Timestamp::now();
         let mut standing: BTreeMap<AlarmName, String> = BTreeMap::new();
         {
             let ledger = self.ledger();
@@ -194,7 +209,7 @@ impl Shared {
                 }
             }
             for (flag, override_) in ledger.standing() {
-                if let Some(told) = expired(override_, Timestamp::now()) {
+                if let Some(told) = self.upkeep.on_expiry.alarm(override_, now) {
                     standing.insert(self.alarm_name(AlarmKind::OverrideExpired, Some(flag.clone())), told);
                 }
             }
@@ -270,7 +285,8 @@ impl Shared {
 /// What is said of an override that was made, replayed, or has ended; nothing where it is only gone.
 fn in_words<'m>(
     news: &News<'_>,
-    ended: impl Fn(&FlagKey) -> Option<&'m EndedMark>,
+    ended: impl Fn(&FlagKey) -> Option<(&'m EndedMark, Option<&'m Override>)>,
+    now: Timestamp,
 ) -> Option<(AlarmKind, FlagKey, String)> {
     match news {
         News::Made(override_) => {
@@ -282,17 +298,25 @@ fn in_words<'m>(
             Some((AlarmKind::OverrideMade, override_.flag.clone(), told))
         }
         News::Replayed(override_, version) => {
-            let told = format!("LaunchDarkly has the override of {} as version {version}", override_.flag);
+            let stays = expiry::stays(override_, now);
+            let told = format!("LaunchDarkly has the override of {} as version {version}{stays}", override_.flag);
             Some((AlarmKind::OverrideArrived, override_.flag.clone(), told))
         }
         News::Over(flag) => {
-            let mark = ended(flag)?;
+            let (mark, over) = ended(flag)?;
             let how = match mark.ending {
-                Ending::Settled => "is settled: LaunchDarkly's own value holds, and is the same".to_owned(),
-                Ending::Undone => format!("was undone by {}: LaunchDarkly's value holds", mark.actor),
-                Ending::Abandoned => format!("was given up by {}: LaunchDarkly's value holds", mark.actor),
+                Ending::Settled => " is settled: LaunchDarkly's own value holds, and is the same".to_owned(),
+                Ending::Undone => {
+                    let expires = over.and_then(|over| came_before(over.motive.expires, mark));
+                    let expired = expires.map(|at| format!(", which expired at {at:.0},")).unwrap_or_default();
+                    let asked = matches!(over.map(|over| &over.state), Some(OverrideState::AwaitingApproval { .. }));
+                    let asked =
+                        if asked { ". Its approval request in LaunchDarkly stays open: decline it there" } else { "" };
+                    format!("{expired} was undone by {}: LaunchDarkly's value holds{asked}", mark.actor)
+                }
+                Ending::Abandoned => format!(" was given up by {}: LaunchDarkly's value holds", mark.actor),
             };
-            Some((AlarmKind::OverrideEnded, flag.clone(), format!("the override of {flag} {how}")))
+            Some((AlarmKind::OverrideEnded, flag.clone(), format!("the override of {flag}{how}")))
         }
     }
 }
@@ -305,21 +329,6 @@ fn emptied(ledger: &Ledger) -> Option<String> {
             "the flags are gone from {}: a flush, an eviction? Relays behind this guard are sent everything, and fill it \
              again; one without a guard fills it when it hears from LaunchDarkly",
             lost.join(", ")
-        )
-    })
-}
-
-/// What is said of an override that should be over by now, and is not: other words each hour, so that it is told again.
-fn expired(override_: &Override, now: Timestamp) -> Option<String> {
-    let expires = override_.motive.expires.filter(|expires| *expires <= now)?;
-    let owed = matches!(override_.state, OverrideState::InForce | OverrideState::AwaitingApproval { .. });
-    let hours = now.duration_since(expires).as_hours();
-    let since = if hours == 0 { String::new() } else { format!(", {hours} h ago") };
-    let (flag, who) = (&override_.flag, &override_.motive.actor);
-    owed.then(|| {
-        format!(
-            "the override of {flag} by {who} was to be over at {expires:.0}{since}, and is in force. Back to LaunchDarkly's \
-             value: rc undo {flag}. To keep it: rc replay"
         )
     })
 }
@@ -375,36 +384,5 @@ impl Handle {
             strange: whole.strange,
             ours: self.0.ledger().ours(&own),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::change::sample::change;
-    use crate::change::sample::flag;
-    use crate::change::sample::override_of;
-    use crate::flag::instruction::Instruction;
-
-    #[test]
-    fn what_should_be_over_is_told_when_it_comes_and_in_other_words_each_hour() {
-        let mut override_ = override_of(&flag(42, true, 1, 0), &[Instruction::TurnFlagOff], change(1));
-        let at = Timestamp::UNIX_EPOCH;
-        let after = |minutes: i64| expired(&override_, at + jiff::SignedDuration::from_mins(minutes));
-        assert_eq!(after(600), None, "it is to stay until somebody ends it");
-        override_.motive.expires = Some(at);
-        let after = |minutes: i64| expired(&override_, at + jiff::SignedDuration::from_mins(minutes));
-        assert_eq!(after(-1), None);
-        let first = after(0).unwrap();
-        assert!(
-            first.contains("rc undo checkout") && first.contains("1970-01-01T00:00:00Z, and is in force"),
-            "{first}"
-        );
-        assert_eq!(after(59).unwrap(), first);
-        let second = after(60).unwrap();
-        assert!(second.contains("1970-01-01T00:00:00Z, 1 h ago"), "{second}");
-        assert_eq!(after(119).unwrap(), second);
-        override_.state = OverrideState::Replayed { version: 43 };
-        assert_eq!(expired(&override_, at), None, "LaunchDarkly has it: nothing is owed any more");
     }
 }

@@ -140,6 +140,17 @@ impl KnownFlag {
         self.ended.as_ref().map(|(mark, _)| mark).filter(|_| self.memory.is_none())
     }
 
+    /// The same, and what it was that ended, as far as that is remembered.
+    pub(super) fn ended_with(&self) -> Option<(&EndedMark, Option<&Override>)> {
+        let mark = self.ended()?;
+        Some((mark, self.ours().find(|known| self.mark_of(known).is_some())))
+    }
+
+    /// Whether an override stands in any target, as far as they were looked at.
+    pub(super) fn stands_anywhere(&self) -> bool {
+        self.places.values().any(|place| place.seen().override_text.is_some())
+    }
+
     /// What LaunchDarkly's stream has shown to be there.
     pub(super) fn settling(&self) -> Option<&(Override, Record)> {
         self.settling.as_ref()

@@ -17,7 +17,6 @@ use crate::change::edit::Edit;
 use crate::change::event::EditIndex;
 use crate::change::id::ChangeId;
 use crate::change::override_::Override;
-use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::flag::key::Environment;
@@ -77,12 +76,15 @@ impl RecordBook {
         Ok(Self { playback, open: BTreeMap::new(), places: BTreeMap::new(), kept: BTreeMap::new(), trims: true })
     }
 
-    /// Writes down what is about to be written.
+    /// Writes down what is about to be written; `overrides` has, for each write, the override that it is about.
     ///
     /// # Errors
-    /// The disk did not take it, or a write names no override. Then nothing may be written to a store.
-    pub(super) fn record<'w>(&mut self, writes: &'w [Write]) -> Result<Recorded<'w>, PlaybackError> {
-        let overrides: Vec<Override> = writes.iter().map(override_of).collect::<Result<_, _>>()?;
+    /// The disk did not take it. Then nothing may be written to a store.
+    pub(super) fn record<'w>(
+        &mut self,
+        writes: &'w [Write],
+        overrides: &[Override],
+    ) -> Result<Recorded<'w>, PlaybackError> {
         let subject = |override_: &Override| (override_.environment.clone(), override_.flag.clone());
         let mut new: BTreeMap<Subject, &Override> = BTreeMap::new();
         for override_ in overrides.iter().filter(|override_| !self.places.contains_key(&subject(override_))) {
@@ -201,23 +203,12 @@ fn set_aside(playback: &Playback, files: &[ChangeFile]) -> Result<(), PlaybackEr
     playback.move_to_replayed(&guard, files)
 }
 
-/// The override that a write is about: the one that is put, or the one that ends.
-fn override_of(write: &Write) -> Result<Override, PlaybackError> {
-    let read = match &write.override_after {
-        OverrideWrite::Put(next) => return Ok(next.as_ref().clone()),
-        OverrideWrite::Keep | OverrideWrite::End(_) => write.override_before.as_deref().map(serde_json::from_str),
-    };
-    match read {
-        Some(Ok(before)) => Ok(before),
-        _ => Err(PlaybackError::Unwritable { problem: format!("{}: no override is named", write.flag) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::change::recorded::OverrideWrite;
     use crate::change::sample::change;
     use crate::change::sample::flag;
     use crate::change::sample::override_of as sample;
@@ -237,6 +228,18 @@ mod tests {
             override_after: OverrideWrite::Put(Arc::new(override_)),
             change: change(1),
         }
+    }
+
+    fn about(writes: &[Write]) -> Vec<Override> {
+        let of = |write: &Write| match &write.override_after {
+            OverrideWrite::Put(next) => next.as_ref().clone(),
+            OverrideWrite::Keep | OverrideWrite::End(_) => panic!(),
+        };
+        writes.iter().map(of).collect()
+    }
+
+    fn record<'w>(book: &mut RecordBook, writes: &'w [Write]) -> Recorded<'w> {
+        book.record(writes, &about(writes)).unwrap()
     }
 
     fn files(folder: &std::path::Path) -> Vec<String> {
@@ -263,7 +266,7 @@ mod tests {
             write
         };
         for (second, key) in (0_u8..).zip(["a", "b", "c", "d", "e"]) {
-            book.record(&[put(key, second)]).unwrap();
+            record(&mut book, &[put(key, second)]);
         }
         // Of the two oldest one is still overridden, although its file is set aside.
         drop(book);
@@ -292,7 +295,7 @@ mod tests {
         let writes = [put("a")];
         let mut times = 0;
         while files(&path.join("replayed")).is_empty() {
-            book.record(&writes).unwrap();
+            record(&mut book, &writes);
             // As if the record were as large as records may be.
             book.open.values_mut().for_each(|open| open.length += LENGTH_MAX / 10);
             book.keep_only(&environment, &kept).unwrap();
@@ -301,7 +304,7 @@ mod tests {
         }
         assert!(times > 5, "{times}");
         assert_eq!(files(&path).len(), 0);
-        book.record(&writes).unwrap();
+        record(&mut book, &writes);
         assert_eq!((files(&path).len(), files(&path.join("replayed")).len()), (1, 1));
     }
 
@@ -312,8 +315,8 @@ mod tests {
         let open = || Playback::open(&path, Arc::new(RealDisk)).unwrap();
         let mut book = RecordBook::begin(open()).unwrap();
         let writes = [put("a"), put("b")];
-        assert_eq!(book.record(&writes).unwrap().all().len(), 2);
-        assert_eq!(book.record(&writes[..1]).unwrap().all().len(), 1);
+        assert_eq!(record(&mut book, &writes).all().len(), 2);
+        assert_eq!(record(&mut book, &writes[..1]).all().len(), 1);
         let loaded = open().load_waiting().unwrap();
         assert_eq!((loaded.files.len(), loaded.damaged.len()), (1, 0));
         let events: Vec<usize> = loaded.files[0].events.iter().map(|event| event.edit).collect();
@@ -325,11 +328,9 @@ mod tests {
         assert_eq!(open().load_waiting().unwrap().files.len(), 0);
         assert_eq!(open().load().unwrap().files.len(), 1);
         // A guard that was killed leaves its files to the next one.
-        assert_eq!(book.record(&writes).unwrap().all().len(), 2);
+        assert_eq!(record(&mut book, &writes).all().len(), 2);
         drop(book);
         let _book = RecordBook::begin(open()).unwrap();
         assert_eq!(open().load_waiting().unwrap().files.len(), 0);
-        let nothing = Write { override_after: OverrideWrite::Keep, ..put("a") };
-        assert!(RecordBook::begin(open()).unwrap().record(&[nothing]).is_err());
     }
 }

@@ -23,6 +23,7 @@ use crate::guard::environment::GuardedEnvironment;
 use crate::guard::environment::StreamView;
 use crate::guard::overrides::Follow;
 use crate::guard::overrides::Followed;
+use crate::guard::overrides::OnExpiry;
 use crate::guard::overrides::announcer;
 use crate::guard::overrides::environment::Handle;
 use crate::guard::overrides::environment::Shared;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub actor: Actor,
     /// Which guard this is.
     pub itself: Itself,
+    /// What is done about an override whose time has come.
+    pub on_expiry: OnExpiry,
     /// Where alarms go.
     pub alarms: Alarms,
     /// What it signs with where it writes an override that others signed and that is another one now.
@@ -92,6 +95,7 @@ pub fn following(parts: Parts, folder: &Path) -> Result<(Follow, Following), Pla
         let upkeep = Upkeep {
             actor: parts.actor.clone(),
             on_conflict: parts.itself.on_conflict,
+            on_expiry: parts.on_expiry,
             patience: patience(&parts.itself.name),
             keys: parts.keys.clone(),
         };

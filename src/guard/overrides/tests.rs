@@ -307,6 +307,120 @@ fn what_was_put_and_undone_between_two_looks_may_be_held() {
     assert!(String::from_utf8_lossy(&put).contains("\"version\":42"));
 }
 
+#[test]
+fn what_expires_is_undone_in_every_store_and_comes_back_from_none() {
+    let mut world = World::new(3);
+    world.undo_on_expiry(Some(60 * SECOND));
+    world.update(OFF);
+    deliver(&mut world);
+    world.pass(59 * SECOND);
+    world.all_look();
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+    // One store is away when the time comes; LaunchDarkly's newest record is one that came meanwhile.
+    world.launchdarkly_changes(true, 2);
+    deliver(&mut world);
+    world.store(2, false);
+    world.pass(SECOND);
+    world.all_look();
+    assert_eq!(why(&mut world, 0), [Why::Expired, Why::Expired]);
+    assert_eq!(why(&mut world, 1), [], "the other guard finds that it is done");
+    deliver(&mut world);
+    for place in 0..2 {
+        assert_eq!((world.stores[place].record.clone(), world.stores[place].own()), (Some(flag(43, true, 2, 0)), None));
+        assert_eq!(world.should(place), Some(flag(43, true, 2, 0)));
+    }
+    // Guards that remember nothing must not take what they find there for one that holds.
+    world.guards_begin_anew();
+    world.store(2, true);
+    world.all_look();
+    assert_eq!(why(&mut world, 1), [Why::Over]);
+    world.pass(600 * SECOND);
+    world.all_look();
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+    assert!(world.stores.iter().all(|store| store.own().is_none()));
+    assert_eq!(world.stores[2].record, Some(flag(43, true, 2, 0)));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn guards_that_were_down_when_the_time_came_undo_when_they_begin() {
+    let mut world = World::new(2);
+    world.undo_on_expiry(Some(60 * SECOND));
+    world.update(OFF);
+    deliver(&mut world);
+    world.pass(3_600 * SECOND);
+    world.guards_begin_anew();
+    world.all_look();
+    assert_eq!(why(&mut world, 1), [Why::Expired, Why::Expired]);
+    // What was on its way to a relay, and then what takes it back.
+    deliver(&mut world);
+    deliver(&mut world);
+    let records: Vec<_> = world.stores.iter().map(|store| store.record.clone()).collect();
+    assert_eq!(records, vec![Some(flag(42, true, 1, 0)); 2]);
+    assert_eq!(is_on(world.should(0).as_ref()), Some(true));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn the_newest_edit_says_when_it_is_over() {
+    for (later, ends) in [(None, false), (Some(7_200 * SECOND), false), (Some(30 * SECOND), true)] {
+        let mut world = World::new(1);
+        world.undo_on_expiry(Some(60 * SECOND));
+        world.update(OFF);
+        deliver(&mut world);
+        world.undo_on_expiry(later);
+        world.update(Instruction::UpdateOffVariation { variation: 2 });
+        // A guard that has not heard of the newer edit plans for the older: compare-and-set tells it.
+        world.pass(61 * SECOND);
+        assert_eq!(why(&mut world, 0), []);
+        world.pass(5 * SECOND);
+        world.all_look();
+        assert_eq!(why(&mut world, 0), if ends { vec![Why::Expired] } else { vec![] });
+        assert_eq!(world.stores[0].own().is_none(), ends);
+        assert_eq!(world.lies, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_was_replayed_is_not_undone_when_its_time_comes() {
+    let mut world = World::new(2);
+    world.undo_on_expiry(Some(60 * SECOND));
+    world.update(OFF);
+    deliver(&mut world);
+    (0..2).for_each(|guard| world.stream(guard, false));
+    world.replay();
+    deliver(&mut world);
+    world.pass(120 * SECOND);
+    world.all_look();
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+    assert!(world.stores.iter().all(|store| matches!(store.own().unwrap().state, OverrideState::Replayed { .. })));
+    assert_eq!(is_on(world.should(0).as_ref()), Some(false));
+}
+
+#[test]
+fn what_was_lost_everywhere_before_its_time_came_is_over_and_not_written_again() {
+    let mut world = World::new(2);
+    world.undo_on_expiry(Some(60 * SECOND));
+    world.update(OFF);
+    deliver(&mut world);
+    world.pass(60 * SECOND);
+    (0..2).for_each(|store| world.wipe(store, false));
+    (0..2).for_each(|store| world.reset(store));
+    world.all_look();
+    world.pass(10 * SECOND);
+    world.all_look();
+    assert_eq!(why(&mut world, 0), [Why::Expired, Why::Expired], "the marks alone");
+    deliver(&mut world);
+    deliver(&mut world);
+    assert!(world.guards.iter().all(|guard| guard.ledger.standing().next().is_none()));
+    assert_eq!(is_on(world.should(0).as_ref()), Some(true));
+    let stands: Vec<_> = world.stores.iter().map(|store| (store.own(), store.record.clone())).collect();
+    assert_eq!(stands, vec![(None, Some(flag(42, true, 1, 0))); 2]);
+    world.pass(60 * SECOND);
+    world.all_look();
+    assert_eq!((why(&mut world, 0), why(&mut world, 1)), (vec![], vec![]));
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Launchdarkly { on: bool, variation: usize },
@@ -322,6 +436,7 @@ pub(super) enum Step {
     Upkeep { guard: usize },
     Deliver { guard: usize },
     Pass { tenths: u64 },
+    Expire { seconds: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -340,6 +455,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => guard.clone().prop_map(|guard| Step::Upkeep { guard }),
         6 => guard.prop_map(|guard| Step::Deliver { guard }),
         4 => (1..80_u64).prop_map(|tenths| Step::Pass { tenths }),
+        1 => (1..20_u64).prop_map(|seconds| Step::Expire { seconds }),
     ]
 }
 
@@ -362,6 +478,7 @@ pub(super) fn take(world: &mut World, step: &Step) {
             world.deliver(guard);
         }
         Step::Pass { tenths } => world.pass(Duration::from_millis(100 * tenths)),
+        Step::Expire { seconds } => world.undo_on_expiry(Some(Duration::from_secs(seconds))),
     }
     // What is written is told by the log, within milliseconds.
     world.all_look();

@@ -1,6 +1,7 @@
 //! What a guard writes into stores so that every one of them knows what holds: an override is copied to a target that lacks
 //! it or has an older state of it, written again where it vanished or LaunchDarkly's record took its record's place, kept up
-//! to date with LaunchDarkly's newest record, and ended where it is over. PURE: it plans; what it plans is recorded and compared before it is done.
+//! to date with LaunchDarkly's newest record, and ended where it is over, or undone where it was to be over by now. PURE: it
+//! plans; what it plans is recorded and compared before it is done.
 //!
 //! An override and its record are written together: an override whose record stands for something else would make everybody
 //! who reads the two take our own record for LaunchDarkly's.
@@ -31,6 +32,7 @@ use crate::change::undo::By;
 use crate::change::undo::PutBack;
 use crate::flag::patch;
 use crate::flag::record::Record;
+use crate::guard::overrides::expiry::OnExpiry;
 use crate::guard::overrides::judgement::Whose;
 use crate::guard::overrides::known_flag::KnownFlag;
 use crate::guard::overrides::known_flag::shares_history;
@@ -73,6 +75,8 @@ pub(super) enum Why {
     Settled,
     /// It is over, by a mark in another target.
     Over,
+    /// It was to be over by now, and is undone.
+    Expired,
 }
 
 /// A write, and why.
@@ -80,6 +84,8 @@ pub(super) enum Why {
 pub(super) struct Due {
     pub(super) why: Why,
     pub(super) write: Write,
+    /// The override that it is about.
+    pub(super) about: Override,
 }
 
 /// Who writes, and by which rules.
@@ -89,6 +95,8 @@ pub(super) struct Upkeep {
     pub(super) actor: Actor,
     /// What holds in a conflict.
     pub(super) on_conflict: OnConflict,
+    /// What is done about an override whose time has come.
+    pub(super) on_expiry: OnExpiry,
     /// How much later than others this guard copies, so that not all of them do it at once.
     pub(super) patience: Duration,
     /// What it signs with.
@@ -128,6 +136,9 @@ impl Upkeep {
             return self.over(known, (target, place), (own, mark), now);
         }
         let standing = known.standing()?;
+        if self.on_expiry.undoes(standing, now.at) {
+            return self.expired(known, (target, place), standing, now);
+        }
         match own {
             None => {
                 let (why, since, wait) = match place.vanished() {
@@ -174,7 +185,7 @@ impl Upkeep {
             override_after: OverrideWrite::Put(Arc::new(standing.clone())),
             change: standing.change()?,
         };
-        Some(Due { why, write })
+        Some(Due { why, write, about: standing.clone() })
     }
 
     /// What becomes of the record beside the override.
@@ -221,13 +232,38 @@ impl Upkeep {
         else {
             return None;
         };
-        // More is known here than this one store tells: which record is ours, and which is LaunchDarkly's newest.
-        let record =
-            place.seen().copy.readable().filter(|record| known.whose(record, true, place.seen_since()) == Whose::Ours);
-        if let (Some(record), Some(newest)) = (record, known.newest()) {
-            write.after = (!record.same_value(newest)).then(|| newest.clone());
+        with_newest(known, place, &mut write);
+        Some(Due { why: Why::Over, write: *write, about: own.clone() })
+    }
+
+    /// Undoes what was to be over by now, as `rc undo` would.
+    fn expired(
+        &self,
+        known: &KnownFlag,
+        (target, place): (&Target, &Place),
+        standing: &Override,
+        now: Now,
+    ) -> Option<Due> {
+        let seen = place.seen();
+        // Another history is somebody else's; and what has more edits than is known was written a moment ago.
+        let is_other = |own: &Override| !shares_history(own, standing) || own.revision > standing.revision;
+        // A record that may be ours must not stay behind as LaunchDarkly's.
+        let whose = seen.copy.readable().map(|record| known.whose(record, true, place.seen_since()));
+        let is_unclear = matches!(whose, Some(Whose::Unexplained | Whose::Doubtful)) && place.waiting().is_some();
+        if is_unclear || seen.own().is_some_and(is_other) {
+            return None;
         }
-        Some(Due { why: Why::Over, write: *write })
+        let (by, in_force) = (self.by(standing, now), Standing::InForce(Box::new(standing.clone())));
+        let write = match undo::undo(&by, target, seen, &in_force) {
+            PutBack::Write(mut write) => {
+                with_newest(known, place, &mut write);
+                *write
+            }
+            // It was lost everywhere: what ended is said all the same, or those who remember it would hold it on.
+            PutBack::NothingThere if !known.stands_anywhere() => undo::only_marks(&by, target, seen, standing),
+            PutBack::NothingThere | PutBack::AlreadyReplayed { .. } | PutBack::OverrideUnreadable(_) => return None,
+        };
+        Some(Due { why: Why::Expired, write, about: standing.clone() })
     }
 
     /// Ends an override as which LaunchDarkly has been seen to have it.
@@ -246,7 +282,9 @@ impl Upkeep {
         let (shown, keys) = (Some(shown), self.keys.as_ref());
         let answer = Answer { sent, version, shown, gives_way: false, overlaid: true, from_before: false, keys };
         match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
-            Ok(Settling::Settled(write) | Settling::Newer(write)) => Some(Due { why, write: *write }),
+            Ok(Settling::Settled(write) | Settling::Newer(write)) => {
+                Some(Due { why, write: *write, about: sent.clone() })
+            }
             _ => None,
         }
     }
@@ -278,6 +316,15 @@ enum Paired {
     Becomes(Record),
     /// Nothing is written for now.
     Waits,
+}
+
+/// More is known here than one store tells: which record is ours, and which is LaunchDarkly's newest.
+fn with_newest(known: &KnownFlag, place: &Place, write: &mut Write) {
+    let is_ours = |record: &&Record| known.whose(record, true, place.seen_since()) == Whose::Ours;
+    let record = place.seen().copy.readable().filter(is_ours);
+    if let (Some(record), Some(newest)) = (record, known.newest()) {
+        write.after = (!record.same_value(newest)).then(|| newest.clone());
+    }
 }
 
 /// Whether the write brings the override's effect back: the record that stands there is without it.

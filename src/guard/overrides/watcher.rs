@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::change::id::ChangeId;
+use crate::change::override_::Override;
 use crate::change::recorded::Write;
 use crate::change::target::Target;
 use crate::flag::key::FlagKey;
@@ -189,11 +190,15 @@ impl Watcher {
             return BTreeSet::new();
         }
         let now = Now { at: Timestamp::now(), instant: Instant::now() };
-        let dues = self.shared.upkeep.due(&self.shared.ledger(), &self.target, now);
+        let mut dues = self.shared.upkeep.due(&self.shared.ledger(), &self.target, now);
+        if dues.iter().any(|due| due.why == Why::Expired) && self.shared.is_being_replayed().await {
+            // LaunchDarkly may be about to have it; what came of that is seen when it is over.
+            dues.retain(|due| due.why != Why::Expired);
+        }
         if dues.is_empty() {
             return BTreeSet::new();
         }
-        let outcomes = self.write(dues.iter().map(|due| due.write.clone()).collect()).await;
+        let outcomes = self.write(dues.iter().map(|due| (due.write.clone(), due.about.clone())).unzip()).await;
         let mut touched = BTreeSet::new();
         for (due, outcome) in dues.iter().zip(&outcomes) {
             Upkeep::wrote(&mut self.shared.ledger(), &self.target, due, outcome, Instant::now());
@@ -206,7 +211,7 @@ impl Watcher {
     }
 
     /// Writes down, then writes.
-    async fn write(&self, writes: Vec<Write>) -> Vec<WriteOutcome> {
+    async fn write(&self, (writes, about): (Vec<Write>, Vec<Override>)) -> Vec<WriteOutcome> {
         let count = writes.len();
         let failed = |problem: String| {
             let address = self.store.address();
@@ -217,7 +222,7 @@ impl Watcher {
         let runtime = tokio::runtime::Handle::current();
         // The proof that it is on disk lives no longer than the writes that it is for, so both are done in one place.
         let work = move || {
-            let recorded = book.lock().unwrap_or_else(PoisonError::into_inner).record(&writes);
+            let recorded = book.lock().unwrap_or_else(PoisonError::into_inner).record(&writes, &about);
             match recorded {
                 Ok(recorded) => {
                     alarms.clear(&name);
@@ -272,6 +277,10 @@ impl Watcher {
                     Why::Copied => format!("the override of {flag} is copied to {target}, which lacked it"),
                     Why::Settled => format!("the override of {flag} is settled in {target}: LaunchDarkly shows it"),
                     Why::Over => format!("the override of {flag} has ended elsewhere, and now in {target} too"),
+                    Why::Expired => {
+                        let expires = due.about.motive.expires.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+                        format!("the override of {flag} expired{expires}, and is undone in {target}")
+                    }
                     // LaunchDarkly changes flags all the time.
                     Why::Upstream => return,
                 }

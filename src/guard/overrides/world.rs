@@ -12,6 +12,7 @@ use super::upkeep::Now;
 use super::upkeep::Upkeep;
 use super::*;
 use crate::change::edit::Edit;
+use crate::change::edit::Motive;
 use crate::change::id::ChangeId;
 use crate::change::merge;
 use crate::change::merge::Said;
@@ -56,6 +57,7 @@ use crate::store::LogEntry;
 use crate::store::StoredOverride;
 use crate::store::WriteOutcome;
 use crate::store::following::Moment;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// A store.
@@ -94,6 +96,10 @@ pub(super) struct World {
     pub(super) stores: Vec<StoreModel>,
     pub(super) guards: Vec<Guard>,
     pub(super) now: Instant,
+    /// Now, by everybody's clock.
+    clock: Timestamp,
+    /// How long what is edited from now on is to stay.
+    expires_after: Option<Duration>,
     changes: u32,
     /// What was claimed of LaunchDarkly and is not so.
     pub(super) lies: Vec<String>,
@@ -225,6 +231,7 @@ impl World {
                 upkeep: Upkeep {
                     actor: actor("guard"),
                     on_conflict: OnConflict::Hold,
+                    on_expiry: OnExpiry::Alarm,
                     patience: Duration::from_millis(200 * relay_on as u64),
                     keys: None,
                 },
@@ -241,6 +248,8 @@ impl World {
             stores: vec![store; stores],
             guards: vec![guard(0), guard(1)],
             now: Instant::now(),
+            clock: motive("anna").at,
+            expires_after: None,
             changes: 0,
             lies: Vec::new(),
         };
@@ -259,6 +268,13 @@ impl World {
 
     pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.clock += jiff::SignedDuration::try_from(time).unwrap();
+    }
+
+    /// From now on guards undo what expires, and edits stay for so long.
+    pub(super) fn undo_on_expiry(&mut self, expires_after: Option<Duration>) {
+        self.guards.iter_mut().for_each(|guard| guard.upkeep.on_expiry = OnExpiry::Undo);
+        self.expires_after = expires_after;
     }
 
     fn change(&mut self) -> ChangeId {
@@ -342,7 +358,9 @@ impl World {
         let targets = seen.iter().map(|(target, seen)| Here { target, is_filter_copy: false, seen }).collect();
         let options = Options { despite_differences: true, ..Options::default() };
         let edits = [EditSeen { edit: &edit, standing: &standing, targets }];
-        let writes = update::plan(change, &motive("anna"), &options, &edits).writes();
+        let lasts = self.expires_after.and_then(|lasts| jiff::SignedDuration::try_from(lasts).ok());
+        let motive = Motive { expires: lasts.map(|lasts| self.clock + lasts), ..motive("anna") };
+        let writes = update::plan(change, &motive, &options, &edits).writes();
         if matches!(standing.in_force().map(|own| &own.state), Some(OverrideState::Replayed { .. })) {
             // It begins on LaunchDarkly's answer, as far as that is known.
             let begun = writes.iter().filter_map(|write| match &write.override_after {
@@ -519,7 +537,7 @@ impl World {
 
     /// A guard keeps the stores up to date.
     pub(super) fn upkeep(&mut self, guard: usize) -> Vec<Due> {
-        let now = Now { at: motive("guard").at, instant: self.now };
+        let now = Now { at: self.clock, instant: self.now };
         let mut done = Vec::new();
         for place in 0..self.stores.len() {
             let of = &mut self.guards[guard];

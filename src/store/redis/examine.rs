@@ -51,8 +51,24 @@ pub(super) async fn examine(store: &RedisStore, prefixes: &[String]) -> Vec<Find
     }
     for prefix in prefixes {
         findings.extend(rights(store, prefix).await);
+        findings.extend(lasting_lease(store, prefix).await);
     }
     findings
+}
+
+/// A right to replay that never ends, if one stands there. Asked with a command that nothing else needs: where it is not
+/// permitted, nothing is said.
+async fn lasting_lease(store: &RedisStore, prefix: &str) -> Option<Finding> {
+    let key = Keys::new(prefix).lease;
+    let mut question = redis::pipe();
+    question.cmd("PTTL").arg(&key);
+    let answer = store.connections.ask(&question).await.ok()?.pop()?;
+    if !matches!(answer, Value::Int(-1)) {
+        return None;
+    }
+    let told = format!("{key} has no expiry: it looks as if somebody were replaying for ever, and blocks every replay");
+    let way_out = format!("if nobody is replaying (rc status names the holder): redis-cli DEL '{key}'");
+    Some(finding(Grade::Bad, "lease", told, Some(way_out)))
 }
 
 /// The primary of a replica, if it says which.

@@ -6,6 +6,7 @@
 //! (`validity`). See docs/decisions/0014.
 
 mod clock;
+pub mod holders;
 mod validity;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -45,6 +47,9 @@ const STORE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The number that the kernel gave this run of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Whether a replay was told to end.
+pub type Ends = watch::Receiver<bool>;
 
 /// The rights of one replay, environment by environment.
 #[derive(Debug, Default)]
@@ -92,10 +97,13 @@ pub fn lasts(settings: &Settings) -> Duration {
 }
 
 impl Rights {
-    /// What asks, before each request, whether the right still holds.
-    pub fn permit(self: &Arc<Self>, settings: &Settings) -> Permit {
+    /// What asks, before each request, whether the right still holds, and whether the replay was not told to end.
+    pub fn permit(self: &Arc<Self>, settings: &Settings, ends: Option<Ends>) -> Permit {
         let (rights, within) = (Arc::clone(self), settings.launchdarkly.timeout);
         Permit::new(move |environment| {
+            if ends.as_ref().is_some_and(|ends| *ends.borrow()) {
+                return Err("it was told to end".to_owned());
+            }
             let right = rights.0.lock().unwrap_or_else(PoisonError::into_inner).get(environment).cloned();
             match right.as_deref() {
                 Some(Right::Held(validity)) => {
