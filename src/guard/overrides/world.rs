@@ -148,6 +148,13 @@ fn put(record: &Record) -> Bytes {
     state.to_put(&indexmap::IndexMap::new())
 }
 
+impl Guard {
+    /// Whether its relay and its SDK have heard everything.
+    pub(super) fn has_told_all(&self) -> bool {
+        self.coming.is_empty()
+    }
+}
+
 impl StoreModel {
     pub(super) fn seen(&self) -> Seen {
         let stored = self.override_text.clone().map(StoredOverride::read);
