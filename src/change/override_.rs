@@ -145,6 +145,14 @@ impl Override {
         self.changes.last().copied()
     }
 
+    /// LaunchDarkly's version, once LaunchDarkly has it; `None` while it is owed.
+    pub fn replayed_as(&self) -> Option<u64> {
+        match self.state {
+            OverrideState::Replayed { version } => Some(version),
+            OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
+        }
+    }
+
     /// What must stand in a store while this override is in force.
     ///
     /// # Errors

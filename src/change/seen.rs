@@ -133,7 +133,7 @@ pub fn shows(record: &Record, override_: &Override, version: u64) -> bool {
     match record.version().cmp(&version) {
         Ordering::Greater => true,
         Ordering::Equal => record.is_tombstone() || !says_otherwise(override_, &Configuration::of_record(record)),
-        Ordering::Less => patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record)),
+        Ordering::Less => leaves_as_it_is(override_, record),
     }
 }
 
@@ -150,7 +150,12 @@ pub fn delivers(record: &Record, override_: &Override, version: u64) -> bool {
         && check::readable(record).is_ok()
         && is_same_flag(record, &override_.base)
         && record.version() >= version
-        && patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
+        && leaves_as_it_is(override_, record)
+}
+
+/// Whether the override, applied to the record, comes to the same by value.
+fn leaves_as_it_is(override_: &Override, record: &Record) -> bool {
+    patch::apply(record, &override_.instructions).is_ok_and(|applied| applied.same_value(record))
 }
 
 /// Whether two records are of one flag in one environment, as far as they can tell: the same key, and the same salt.

@@ -254,7 +254,7 @@ impl<'a> Found<'a> {
             !is_theirs && (is_ours(record, overrides().chain(&on_the_answer)) || is_bereft(seen, answer))
         });
         // Once somebody says that it was sent, no guard makes anything of what LaunchDarkly has.
-        let is_replayed = |known: &Override| matches!(known.state, OverrideState::Replayed { .. });
+        let is_replayed = |known: &Override| known.replayed_as().is_some();
         let is_owed = own.is_some_and(|own| !is_replayed(own)) && !is_replayed(answer.sent);
         let may_be = is_owed && record.is_some_and(|record| may_be_overlaid(record, answer.sent, answer.version));
         Self { own, record, ours, doubtful: may_be || (answer.overlaid && !ours) }

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::change::override_::Override;
-use crate::change::override_::OverrideState;
 use crate::change::stale::Stale;
 use crate::change::stale::Stood;
+use crate::change::stale::stale;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
@@ -81,7 +81,7 @@ impl Fronts {
 
     /// The relays whose connected SDKs cannot have an override that stands in these targets.
     pub fn missing(&self, override_: &Override, in_force: impl Fn(&Target) -> bool) -> BTreeSet<&str> {
-        let is_owed = !matches!(override_.state, OverrideState::Replayed { .. });
+        let is_owed = override_.replayed_as().is_none();
         let is_it = |(target, _, cut_off, since): &&(Target, String, bool, Timestamp)| {
             in_force(target) && misses(*cut_off, *since, override_.motive.at, is_owed)
         };
@@ -89,7 +89,7 @@ impl Fronts {
     }
 }
 
-/// `DIVERGED: SDKs that were connected to eu-1 before 02:14Z keep what they had; whoever connects now gets off`.
+/// `DIVERGED: SDKs that have been connected to eu-1 since before 02:14Z do not have it; whoever connects anew gets it`.
 pub fn diverged(relays: &BTreeSet<&str>, override_: &Override, now: Timestamp) -> Option<String> {
     let relays: Vec<&str> = relays.iter().copied().collect();
     (!relays.is_empty()).then(|| {
@@ -111,6 +111,11 @@ pub fn stood(override_: &Override) -> Stood {
         version: base.version().saturating_add(override_.revision),
         configuration: record.map(|record| Configuration::of_record(&record)),
     }
+}
+
+/// What an override leaves behind, by itself, once LaunchDarkly has it as version `has`.
+pub fn ahead(override_: &Override, has: u64) -> Option<Stale> {
+    stale(&[stood(override_)], has, None)
 }
 
 /// What is said of SDKs that may be left behind by edits, the last one at `edited`, and what heals it.

@@ -25,9 +25,14 @@ fn lease(shop: &Shop, store: usize) -> String {
 
 /// A replay of two flags whose first patch is under way.
 fn sending(shop: &Shop) -> Started {
+    sending_slowly(shop, BRIEF, 700)
+}
+
+/// The same, by what was typed, each patch for so many milliseconds.
+fn sending_slowly(shop: &Shop, line: &str, milliseconds: u64) -> Started {
     shop.rc("update -f checkout -f refunds -s off").code(0);
-    shop.slow("PATCH", FLAGS, 700);
-    let run = shop.started(shop.home.path(), BRIEF);
+    shop.slow("PATCH", FLAGS, milliseconds);
+    let run = shop.started(shop.home.path(), line);
     wait_until("it sends", || shop.patches() > 0);
     run
 }
@@ -35,10 +40,7 @@ fn sending(shop: &Shop) -> Started {
 #[test]
 fn a_second_replay_says_who_is_at_it_and_sends_nothing() {
     let (shop, other) = (Shop::new(|seed| seed), tempfile::tempdir().unwrap());
-    shop.rc("update -f checkout -f refunds -s off").code(0);
-    shop.slow("PATCH", FLAGS, 4_000);
-    let run = shop.started(shop.home.path(), "replay --as anna");
-    wait_until("it sends", || shop.patches() > 0);
+    let run = sending_slowly(&shop, "replay --as anna", 4_000);
     assert!(lease(&shop, 0).contains(r#""user":"anna""#), "{}", lease(&shop, 0));
     let ran = shop.colleague(&other, "replay --as bob").code(3).out("anna on ").out("2 OWED");
     ran.out("has the right to replay shop/production since ").out("nothing was sent").out("After that: rc replay");
@@ -172,10 +174,7 @@ fn where_no_store_keeps_it_that_is_said() {
 #[test]
 fn status_and_verify_name_whoever_is_replaying() {
     let (shop, other) = (Shop::new(|seed| seed), tempfile::tempdir().unwrap());
-    shop.rc("update -f checkout -f refunds -s off").code(0);
-    shop.slow("PATCH", FLAGS, 4_000);
-    let run = shop.started(shop.home.path(), "replay --as anna");
-    wait_until("it sends", || shop.patches() > 0);
+    let run = sending_slowly(&shop, "replay --as anna", 4_000);
     shop.colleague(&other, "status").code(0).out("BEING REPLAYED shop/production: anna on ").out("(rc replay), since ");
     let status: serde_json::Value = serde_json::from_str(&shop.colleague(&other, "status --json").stdout).unwrap();
     let replaying = &status["environments"][0]["replaying"];

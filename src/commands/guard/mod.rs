@@ -259,7 +259,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     let itself = Itself { name: name.clone(), since: Timestamp::now(), listens: address, on_conflict };
     let actor = Actor { user: format!("guard {name}"), host: context.settings.actor.host.clone() };
     let replaying = (arguments.replay == Replay::Auto)
-        .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), (alarms.clone(), only_signed)));
+        .then(|| Replaying::new(&arguments, context, &settings.state, actor.clone(), alarms.clone(), only_signed));
     let parts = overrides::Parts { stores, actor, itself, on_expiry, alarms: alarms.clone(), keys };
     let (follow, following) = following(parts, &settings.state).await?;
     let notifying = Notifying::start(&context.settings.notify, &name, alarms.clone())?;

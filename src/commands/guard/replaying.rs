@@ -38,25 +38,26 @@ pub struct Replaying {
 }
 
 impl Replaying {
-    /// As it was told to. `keys` are those by which overrides have to be signed.
+    /// As it was told to. Where `only_signed` is given, nothing is sent but what these keys have signed.
     pub fn new(
         arguments: &Arguments,
         context: &Context<'_>,
         state: &Path,
         actor: Actor,
-        (alarms, keys): (Alarms, Option<Keys>),
+        alarms: Alarms,
+        only_signed: Option<Keys>,
     ) -> Self {
         let settings =
             Settings { playback: state.join(PLAYBACK), actor, yes: false, no_input: true, ..context.settings.clone() };
         let (flags, every) = (arguments.replay_flag.clone(), arguments.replay_every);
-        Self { settings, typed: context.typed.clone(), only_signed: keys, flags, every, alarms }
+        Self { settings, typed: context.typed.clone(), only_signed, flags, every, alarms }
     }
 
     async fn round(&self, ends: &Ends) -> Result<Round, Failure> {
         let (output, _, _) = Output::captured();
         let prompter = Prompter::new(&output, false, true);
         let context = Context { settings: &self.settings, typed: &self.typed, output: &output, prompter };
-        rounds::round(&self.flags, &context, ("rc guard", ends), self.only_signed.as_ref()).await
+        rounds::round(&self.flags, &context, "rc guard", self.only_signed.as_ref(), ends).await
     }
 
     /// Tells what came of a round. `stand` are the alarms about what is left.

@@ -295,7 +295,7 @@ fn take(
         environment: entry.environment.clone(),
         what: colleagues_what(&change.kind, in_force.filter(|override_| override_.change() == Some(id))),
         outcome: colleagues_outcome(&change.kind, in_force, id, mark),
-        owed: in_force.is_some_and(|override_| !matches!(override_.state, OverrideState::Replayed { .. })),
+        owed: in_force.is_some_and(|override_| override_.replayed_as().is_none()),
         flag,
     };
     change.edits.push(edit);

@@ -7,6 +7,7 @@ mod evidence;
 mod files;
 mod history;
 pub mod lease;
+mod left_behind;
 mod outcome;
 pub(super) mod owed;
 mod plan;
@@ -34,10 +35,7 @@ use super::Context;
 use crate::change::merge;
 use crate::change::override_::EndedMark;
 use crate::change::signing::Keys;
-use crate::change::stale::stale;
 use crate::commands::guards::Guards;
-use crate::commands::left_behind;
-use crate::commands::left_behind::Fronts;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -203,7 +201,7 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,
     };
     report.problems.extend(run.problems());
-    run.say_who_is_left_behind(&mut report.done);
+    left_behind::say(&mut report.done, context, run.surroundings, &views, &guards);
     Ok(report)
 }
 
@@ -366,18 +364,6 @@ impl Run<'_> {
             done = carrying_out::rehearse(&decided, client, self.options()).await;
         }
         Ok(Report { dry_run: true, done, strays, ..Report::default() })
-    }
-
-    /// Says of SDKs that may hold a version of ours which LaunchDarkly has not reached.
-    fn say_who_is_left_behind(&self, done: &mut [Done]) {
-        for view in self.views {
-            let fronts = Fronts::of(self.context, self.surroundings, view, self.guards);
-            for done in done.iter_mut().filter(|done| done.subject.0 == view.environment && !done.has_newer()) {
-                let left =
-                    done.outcome.version().and_then(|has| stale(&[left_behind::stood(&done.override_)], has, None));
-                done.left_behind = left.and_then(|left| left_behind::in_words(left, &fronts, done.override_.motive.at));
-            }
-        }
     }
 
     fn options(&self) -> PatchOptions {

@@ -43,8 +43,9 @@ pub struct Round {
 pub async fn round(
     flags: &[FlagKey],
     context: &Context<'_>,
-    (by, ends): (&'static str, &Ends),
+    by: &'static str,
     only_signed: Option<&Keys>,
+    ends: &Ends,
 ) -> Result<Round, Failure> {
     let arguments = Arguments {
         flag: flags.to_vec(),

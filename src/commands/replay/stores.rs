@@ -291,7 +291,7 @@ fn is_anothers(own: &Override, telling: &Telling<'_>) -> bool {
 /// LaunchDarkly's own record that a target shows, or that was seen otherwise.
 fn shown_elsewhere(telling: &Telling<'_>, guards: &Guards) -> Option<Record> {
     let Word::Has { version, shown, from_before } = &telling.word else { return None };
-    let is_owed = !matches!(telling.sent.state, OverrideState::Replayed { .. });
+    let is_owed = telling.sent.replayed_as().is_none();
     // Where a guard holds, it may be what the guard makes of LaunchDarkly's.
     let theirs = telling.matter.seen.iter().filter(|(target, _)| !guards.hold(target)).filter_map(|(_, seen)| {
         // Where overrides cannot be read, what somebody else put there looks like LaunchDarkly's own.

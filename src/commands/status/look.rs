@@ -201,9 +201,8 @@ pub(super) async fn facts<'g>(
     };
     let stores = &ground.surroundings.stores;
     let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
-    let (api, (views, in_time, approvals, records, holders), guards) =
-        futures_util::join!(api(client, until), looking, guards);
-    let keys = keys(context, until).await;
+    let (api, (views, in_time, approvals, records, holders), guards, keys) =
+        futures_util::join!(api(client, until), looking, guards, keys(context, until));
     let guards = guards.unwrap_or_default();
     let before = |view: &EnvironmentView<'_>| {
         (view.environment.clone(), Fronts::of(context, &ground.surroundings, view, &guards))

@@ -7,8 +7,6 @@ use jiff::Timestamp;
 
 use crate::change::edit::ChangeKind;
 use crate::change::override_::Override;
-use crate::change::override_::OverrideState;
-use crate::change::stale::stale;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::commands::guards::Guards;
@@ -163,10 +161,7 @@ fn environment(
 /// SDKs that have it not, and those that go on holding a version of ours now that LaunchDarkly has it.
 fn left_behind(override_: &Override, places: &Places, fronts: &Fronts, now: Timestamp) -> Vec<String> {
     let missing = fronts.missing(override_, |target| places.in_force.contains(target));
-    let ahead = match override_.state {
-        OverrideState::Replayed { version } => stale(&[left_behind::stood(override_)], version, None),
-        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
-    };
+    let ahead = override_.replayed_as().and_then(|version| left_behind::ahead(override_, version));
     let ahead = ahead.and_then(|left| left_behind::in_words(left, fronts, override_.motive.at));
     left_behind::diverged(&missing, override_, now).into_iter().chain(ahead).collect()
 }
@@ -257,10 +252,7 @@ fn row(target: &Target) -> TargetReport {
 /// How many overrides that LaunchDarkly does not have are in force in a target.
 fn owed_in(view: &EnvironmentView<'_>, placed: &BTreeMap<Key, Places>, target: &Target) -> usize {
     let is_there = |situation: &&Situation<'_>| {
-        let owed = situation
-            .standing
-            .in_force()
-            .is_some_and(|override_| !matches!(override_.state, OverrideState::Replayed { .. }));
+        let owed = situation.standing.in_force().is_some_and(|override_| override_.replayed_as().is_none());
         let places = placed.get(&(view.environment.clone(), situation.flag.clone()));
         owed && places.is_some_and(|places| places.in_force.contains(target))
     };
@@ -402,7 +394,7 @@ fn owed(facts: &Facts<'_>, loaded: &Loaded, api: ApiState) -> Owed {
         .flat_map(|view| view.situations.iter().map(move |situation| (view, situation)))
         .filter(|(_, situation)| {
             let standing = situation.standing.in_force();
-            standing.is_some_and(|override_| !matches!(override_.state, OverrideState::Replayed { .. }))
+            standing.is_some_and(|override_| override_.replayed_as().is_none())
         })
         .map(|(view, situation)| (view.environment.clone(), situation.flag.clone()))
         .collect();

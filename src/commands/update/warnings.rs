@@ -5,7 +5,6 @@ use crate::change::edit::ChangeKind;
 use crate::change::recorded::OverrideWrite;
 use crate::change::signing::Keys;
 use crate::change::update::Planned;
-use crate::change::update::PlannedWrite;
 use crate::commands::Context;
 use crate::commands::signing::Vouched;
 use crate::commands::update::Arguments;
@@ -82,13 +81,9 @@ fn unsigned(keys: Option<&Keys>, undertakings: &[Undertaking], grounds: &[Ground
     })
 }
 
-fn writes(part: &Part) -> impl Iterator<Item = &PlannedWrite> {
-    part.plan.writes()
-}
-
 /// Whether what the edit comes to, written now or in force already, is not signed.
 fn is_not_signed_with(keys: &Keys, part: &Part, ground: &Ground) -> bool {
-    let written = writes(part).filter_map(|planned| match &planned.write.override_after {
+    let written = part.plan.writes().filter_map(|planned| match &planned.write.override_after {
         OverrideWrite::Put(own) => Some(&**own),
         OverrideWrite::Keep | OverrideWrite::End(_) => None,
     });
@@ -103,5 +98,5 @@ fn is_not_signed_with(keys: &Keys, part: &Part, ground: &Ground) -> bool {
 fn loses_its_signature(part: &Part, ground: &Ground) -> bool {
     let was_signed = ground.standing.in_force().is_some_and(|own| own.signature.is_some());
     let is_unsigned = |own: &OverrideWrite| matches!(own, OverrideWrite::Put(own) if own.signature.is_none());
-    was_signed && writes(part).any(|planned| is_unsigned(&planned.write.override_after))
+    was_signed && part.plan.writes().any(|planned| is_unsigned(&planned.write.override_after))
 }

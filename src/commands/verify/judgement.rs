@@ -102,7 +102,7 @@ fn is_theirs(facts: &Facts) -> bool {
 }
 
 fn is_owed(override_: &Override) -> bool {
-    !matches!(override_.state, OverrideState::Replayed { .. })
+    override_.replayed_as().is_none()
 }
 
 /// Everybody with a voice, LaunchDarkly first. A copy for a payload filter that has not got the flag has none.

@@ -7,7 +7,6 @@ use crate::change::edit::ChangeKind;
 use crate::change::edit::Edit;
 use crate::change::event::Happened;
 use crate::change::override_::Override;
-use crate::change::override_::OverrideState;
 use crate::change::stale::Stood;
 use crate::change::stale::stale;
 use crate::change::target::Target;
@@ -28,7 +27,7 @@ pub fn of(facts: &Facts, loaded: &Loaded, fronts: &Fronts, now: Timestamp) -> Ve
         told.extend(left_behind::diverged(&missing, override_, now));
     }
     // As long as it is owed, it is meant to be ahead.
-    let is_owed = facts.override_.as_ref().is_some_and(|own| !matches!(own.state, OverrideState::Replayed { .. }));
+    let is_owed = facts.override_.as_ref().is_some_and(|own| own.replayed_as().is_none());
     if let (Voice::Says { configuration, version }, false) = (&facts.launchdarkly, is_owed) {
         let written = loaded.files.iter().flat_map(|file| written(file, facts));
         let stood: Vec<Stood> = facts.override_.iter().map(left_behind::stood).chain(written).collect();

@@ -16,12 +16,12 @@ use super::known_flag::KEPT_AFTER_END;
 use super::known_flag::shares_history;
 use super::tests::Step;
 use super::tests::disagreement;
+use super::tests::is_on;
 use super::tests::take;
 use super::world::StoreModel;
 use super::world::World;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::flag::configuration::Configuration;
 use crate::flag::instruction::Instruction;
 use crate::flag::record::Record;
 
@@ -68,7 +68,7 @@ struct Told {
 }
 
 fn is_off(record: Option<&Record>) -> bool {
-    record.is_some_and(|record| !Configuration::of_record(record).on)
+    is_on(record) == Some(false)
 }
 
 fn wants_off(override_: &Override) -> bool {
@@ -216,12 +216,7 @@ impl Day {
 
     /// Everything is up, and has time: all agree, and what is owed stands everywhere.
     fn calm(&mut self) -> Result<(), String> {
-        for place in 0..STORES {
-            self.world.store(place, true);
-        }
-        for guard in 0..GUARDS {
-            self.world.stream(guard, true);
-        }
+        self.world.everything_returns();
         for _ in 0..60 {
             self.second()?;
         }

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 
 use crate::change::expiry;
 use crate::change::override_::Override;
-use crate::change::override_::OverrideState;
 
 /// How long after its time an override may still be in force before that is alarmed, where the guard is to undo it.
 const UNDONE_WITHIN: SignedDuration = SignedDuration::from_secs(15);
@@ -22,7 +21,7 @@ pub enum OnExpiry {
 impl OnExpiry {
     /// Whether an override is to be undone now. What LaunchDarkly has is not: undone here, its stream would bring it back.
     pub(super) fn undoes(self, override_: &Override, now: Timestamp) -> bool {
-        let is_owed = replayed_as(override_).is_none();
+        let is_owed = override_.replayed_as().is_none();
         self == OnExpiry::Undo && is_owed && expiry::come(override_, now).is_some()
     }
 
@@ -33,7 +32,7 @@ impl OnExpiry {
         let since = if hours == 0 { String::new() } else { format!(", {hours} h ago") };
         let (flag, who) = (&override_.flag, &override_.motive.actor);
         let was_to = format!("the override of {flag} by {who} was to be over at {expires:.0}{since}");
-        match (self, replayed_as(override_)) {
+        match (self, override_.replayed_as()) {
             (OnExpiry::Alarm, Some(_)) => None,
             (OnExpiry::Undo, Some(version)) => Some(format!(
                 "{was_to}, and was replayed before: LaunchDarkly has it as version {version}, so it is not undone here. To \
@@ -61,16 +60,10 @@ pub(super) fn stays(override_: &Override, now: Timestamp) -> String {
     }
 }
 
-fn replayed_as(override_: &Override) -> Option<u64> {
-    match override_.state {
-        OverrideState::Replayed { version } => Some(version),
-        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::override_::OverrideState;
     use crate::change::sample::change;
     use crate::change::sample::flag;
     use crate::change::sample::override_of;

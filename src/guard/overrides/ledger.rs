@@ -207,9 +207,9 @@ impl Ledger {
             self.targets.iter().filter(|(_, state)| !is_silent(state)).map(|(target, _)| target.clone()).collect();
         let some_silent = answering.len() < self.targets.len();
         let around = Around { answering: &answering, some_silent, now };
-        // Each is asked.
-        let due = self.fillings.values_mut().filter_map(|filling| filling.is_due(now).then_some(())).count();
-        self.emptied |= due > 0;
+        for filling in self.fillings.values_mut() {
+            self.emptied |= filling.is_due(now);
+        }
         let mut waits = false;
         for known in self.flags.values_mut() {
             let gone = known.go_over(around);

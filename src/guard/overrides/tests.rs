@@ -25,7 +25,7 @@ const ON: Instruction = Instruction::TurnFlagOn;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn is_on(record: Option<&Record>) -> Option<bool> {
+pub(super) fn is_on(record: Option<&Record>) -> Option<bool> {
     Some(record?.raw("on") == Some("true"))
 }
 

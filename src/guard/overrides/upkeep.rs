@@ -129,7 +129,7 @@ impl Upkeep {
         if let Some((sent, shown)) =
             known.settling().filter(|(sent, _)| own.is_some_and(|own| shares_history(own, sent)))
         {
-            let version = replayed_as(sent)?;
+            let version = sent.replayed_as()?;
             return self.settled(Why::Settled, known, (target, place), (sent, version, shown), now);
         }
         if let Some((own, mark)) = own.and_then(|own| Some((own, known.mark_of(own)?))) {
@@ -337,13 +337,6 @@ fn is_without(place: &Place, due: &Due) -> bool {
 /// Bytes that are not even a JSON object are never replaced.
 fn is_no_document(copy: &Copy) -> bool {
     matches!(copy, Copy::Damaged { record: None, .. })
-}
-
-fn replayed_as(override_: &Override) -> Option<u64> {
-    match override_.state {
-        OverrideState::Replayed { version } => Some(version),
-        OverrideState::InForce | OverrideState::AwaitingApproval { .. } => None,
-    }
 }
 
 /// Whether both are the same but for LaunchDarkly's newest record.

@@ -581,14 +581,19 @@ impl World {
         *now = StoreModel { up: now.up, emptied, ..before.clone() };
     }
 
-    /// Everything is up, and has time.
-    pub(super) fn settle(&mut self) {
+    /// All stores and streams are there.
+    pub(super) fn everything_returns(&mut self) {
         for place in 0..self.stores.len() {
             self.store(place, true);
         }
         for guard in 0..self.guards.len() {
             self.stream(guard, true);
         }
+    }
+
+    /// Everything is up, and has time.
+    pub(super) fn settle(&mut self) {
+        self.everything_returns();
         for _ in 0..30 {
             self.pass(Duration::from_secs(2));
             self.all_look();
