@@ -49,7 +49,7 @@ const DOUBTED_FOR: Duration = Duration::from_secs(10);
 /// How long a flag is looked at after its override has ended.
 pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 
-/// The most overrides that are remembered of one flag.
+/// The most overrides that are remembered of one flag, besides those that stand in its stores.
 const REMEMBERED_MAX: usize = 16;
 
 /// The most records of LaunchDarkly's that are remembered of one flag.
@@ -291,8 +291,12 @@ impl KnownFlag {
             return;
         }
         self.remembered.push(override_);
+        // What stands in a store that is away long outlives what came after it, and is what explains the record beside it.
+        let stands = |known: &Override| self.places.values().any(|place| place.seen().own() == Some(known));
         let surplus = self.remembered.len().saturating_sub(REMEMBERED_MAX);
-        self.remembered.drain(..surplus);
+        let oldest: Vec<usize> =
+            (0..self.remembered.len()).filter(|at| !stands(&self.remembered[*at])).take(surplus).collect();
+        oldest.into_iter().rev().for_each(|at| drop(self.remembered.remove(at)));
     }
 
     /// LaunchDarkly's newest record that is known, from wherever.

@@ -109,6 +109,51 @@ fn a_leftover_that_was_ended_while_its_store_was_away_never_counts() {
 }
 
 #[test]
+fn a_leftover_of_an_edit_that_was_taken_back_before_the_replay_ends_too() {
+    // No guard's relay fills the third.
+    let mut world = World::new(3);
+    world.launchdarkly_changes(false, 0);
+    deliver(&mut world);
+    world.update(ON);
+    deliver(&mut world);
+    world.store(2, false);
+    world.update(OFF);
+    assert!(world.stores[0].own() != world.stores[2].own() && world.stores[2].own().is_some());
+    world.replay();
+    world.settle();
+    let left: Vec<Option<Override>> = world.stores.iter().map(|store| store.own()).collect();
+    assert_eq!(left, [None, None, None]);
+    assert_eq!(world.stores[2].record.as_ref(), Some(&world.launchdarkly));
+    assert_eq!(world.lies, Vec::<String>::new());
+}
+
+#[test]
+fn what_stands_in_a_store_that_is_away_for_long_explains_its_record_whatever_came_since() {
+    let mut world = World::new(2);
+    world.launchdarkly_changes(false, 0);
+    deliver(&mut world);
+    world.update(ON);
+    deliver(&mut world);
+    world.store(1, false);
+    for edit in 0..20 {
+        world.update(if edit % 2 == 0 { OFF } else { ON });
+        world.replay();
+        for _ in 0..60 {
+            world.pass(SECOND);
+            world.all_look();
+            why(&mut world, 0);
+            deliver(&mut world);
+        }
+    }
+    assert_eq!(world.lies, Vec::<String>::new());
+    world.settle();
+    assert_eq!(world.lies, Vec::<String>::new());
+    assert!(
+        world.stores.iter().all(|store| store.own().is_none() && store.record.as_ref() == Some(&world.launchdarkly))
+    );
+}
+
+#[test]
 fn launchdarklys_newer_record_gets_into_every_override_together_with_its_record() {
     let mut world = World::new(2);
     world.update(OFF);

@@ -21,7 +21,6 @@ use crate::change::override_::OverrideState;
 use crate::change::recorded::OverrideWrite;
 use crate::change::recorded::Write;
 use crate::change::seen::Copy;
-use crate::change::seen::is_ours;
 use crate::change::settle;
 use crate::change::settle::Answer;
 use crate::change::settle::Settling;
@@ -275,18 +274,15 @@ impl Upkeep {
         (sent, version, shown): (&Override, u64, &Record),
         now: Now,
     ) -> Option<Due> {
-        // A record of ours that this store does not explain must not pass for LaunchDarkly's proof.
-        let explains = |record: &Record| known.ours().find(|known| is_ours(record, [*known])).cloned();
-        let explained = place.seen().copy.readable().and_then(explains).filter(|other| shares_history(other, sent));
-        let sent = explained.as_ref().unwrap_or(sent);
         let (shown, keys) = (Some(shown), self.keys.as_ref());
         let answer = Answer { sent, version, shown, gives_way: false, overlaid: true, from_before: false, keys };
-        match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
-            Ok(Settling::Settled(write) | Settling::Newer(write)) => {
-                Some(Due { why, write: *write, about: sent.clone() })
-            }
-            _ => None,
-        }
+        let mut write = match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
+            Ok(Settling::Settled(write)) => write,
+            Ok(Settling::Newer(write)) => return Some(Due { why, write: *write, about: sent.clone() }),
+            _ => return None,
+        };
+        with_newest(known, place, &mut write);
+        Some(Due { why, write: *write, about: sent.clone() })
     }
 
     /// Notes what came of a write, which decides when the next one may be.
