@@ -73,8 +73,6 @@ pub(super) struct KnownFlag {
     checked: Vec<Identity>,
     /// Overrides that were found, and when; they may have ended long ago.
     unchecked: BTreeMap<Identity, Instant>,
-    /// Whether a log told of something later than what is remembered.
-    outdated: bool,
     /// LaunchDarkly's newest record that its own stream showed.
     shown: Option<Record>,
     /// What LaunchDarkly's stream has shown to be there: ends wherever it still stands.
@@ -118,7 +116,6 @@ impl KnownFlag {
             marks: BTreeMap::new(),
             checked: Vec::new(),
             unchecked: BTreeMap::new(),
-            outdated: false,
             shown: None,
             settling: None,
             ended: None,
@@ -223,11 +220,13 @@ impl KnownFlag {
         environment: Option<&Environment>,
         looked: Instant,
     ) {
-        let flag = self.flag.clone();
+        let (flag, holds) = (self.flag.clone(), self.memory.as_ref().map(identity));
         let place = self.place_or_new(target, looked);
         if !place.look(reading, own_keys, (&flag, environment), looked) {
             return;
         }
+        // What was heard was of one before it, or a failover has lost it.
+        place.later_unseen &= place.seen().own().map(identity) != holds;
         let (own, marks) = (place.seen().own().cloned(), place.marks().to_vec());
         if let Some(own) = own {
             if !self.checked.contains(&identity(&own)) {
@@ -253,11 +252,11 @@ impl KnownFlag {
         }
     }
 
-    /// A log told of an override of this revision, or of the end of one: what is remembered may be out of date.
-    pub(super) fn heard_of(&mut self, revision: u64, is_end: bool) {
-        if let Some(memory) = &self.memory {
-            self.outdated |= revision > memory.revision || (is_end && revision >= memory.revision);
-        }
+    /// The log of a target told of an override of this revision, or of the end of one: what is remembered may be out of date.
+    pub(super) fn heard_of(&mut self, (target, now): (&Target, Instant), revision: u64, is_end: bool) {
+        let is_later = |memory: &Override| revision > memory.revision || (is_end && revision >= memory.revision);
+        let is_later = self.memory.as_ref().is_some_and(is_later);
+        self.place_or_new(target, now).later_unseen |= is_later;
     }
 
     /// LaunchDarkly's stream showed this record. Says whether that is news.
@@ -363,7 +362,7 @@ impl KnownFlag {
         let of = |known: &Option<Override>| known.as_ref().map(identity);
         if of(&next) != of(&self.memory) {
             self.since = now;
-            self.outdated = false;
+            self.places.values_mut().for_each(|place| place.later_unseen = false);
         }
         match (&next, self.memory.take()) {
             (Some(next), _) => {
@@ -414,7 +413,7 @@ impl KnownFlag {
             },
             Standing::InForce(found) => Standing::InForce(found),
             other => match with_memory(None) {
-                Standing::InForce(_) if self.outdated => {
+                Standing::InForce(_) if self.places.values().any(|place| place.later_unseen) => {
                     gone.let_go = Some(memory.clone());
                     other
                 }
@@ -458,7 +457,7 @@ impl KnownFlag {
                 let waited = around.now.duration_since(since);
                 let whose = self.whose(record, own_keys, since);
                 let launchdarklys = match whose {
-                    Whose::Ours => self.stands_for_what_ended(record),
+                    Whose::Ours => self.stands_for_what_ended(record, target),
                     Whose::LaunchDarklys => true,
                     Whose::Old => false,
                     Whose::Unexplained if self.is_confirmed(since, around) => true,
@@ -482,11 +481,13 @@ impl KnownFlag {
         }
     }
 
-    /// Whether a record like ours is LaunchDarkly's all the same: the override was settled as just that.
-    fn stands_for_what_ended(&self, record: &Record) -> bool {
+    /// Whether a record like ours in a target is LaunchDarkly's all the same: the override was settled as just that.
+    fn stands_for_what_ended(&self, record: &Record, target: &Target) -> bool {
         let Some(mark) = self.ended().filter(|mark| mark.ending == Ending::Settled) else { return false };
+        // With its override beside it, it is what was left there, and may have LaunchDarkly's version by chance.
+        let has_ended_here = || self.places.get(target).is_some_and(|place| place.seen().own().is_none());
         let is_it = mark.version == Some(record.version());
-        is_it && self.settled_as(mark).is_none_or(|known| known.same_value(record))
+        is_it && self.settled_as(mark).map_or_else(has_ended_here, |known| known.same_value(record))
     }
 
     /// LaunchDarkly's record of the version under which an override was settled, if it is known.

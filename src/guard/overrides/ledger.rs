@@ -157,7 +157,7 @@ impl Ledger {
             // A guard's own note changes neither a record nor a revision.
             let (Some(revision), false) = (revision, field("what") == Some("upstream")) else { continue };
             let is_end = field("what") != Some("override");
-            known.heard_of(revision, is_end);
+            known.heard_of((target, now), revision, is_end);
             if live && !is_end {
                 known.was_written((change, revision));
             }

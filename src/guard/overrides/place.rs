@@ -44,6 +44,8 @@ pub(super) struct Place {
     heard: Vec<Identity>,
     /// Whether the log may have left something out since the last look.
     gap: bool,
+    /// Whether the log told of something later than the override that is remembered, and a look has not told what.
+    pub(super) later_unseen: bool,
     /// When it may be written next, and how often that went wrong.
     pub(super) rest_until: Option<Instant>,
     pub(super) failures: u32,
@@ -107,6 +109,7 @@ impl Place {
             stood: Vec::new(),
             heard: Vec::new(),
             gap: false,
+            later_unseen: false,
             rest_until: None,
             failures: 0,
         }

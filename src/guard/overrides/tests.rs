@@ -86,6 +86,38 @@ fn what_vanished_is_written_again_and_what_was_ended_is_not() {
 }
 
 #[test]
+fn what_vanished_holds_on_though_a_log_told_late_how_the_one_before_it_ended() {
+    let mut world = World::new(2);
+    world.update(OFF);
+    deliver(&mut world);
+    world.undo();
+    world.update(OFF);
+    world.look(0, 0);
+    world.look(0, 1);
+    deliver(&mut world);
+    (0..2).for_each(|store| world.wipe(store, false));
+    world.all_look();
+    assert_eq!(is_on(world.should(0).as_ref()), Some(false), "it is not over");
+    world.pass(2 * SECOND);
+    assert_eq!(why(&mut world, 0), [Why::Vanished, Why::Vanished]);
+}
+
+#[test]
+fn what_a_log_told_and_nobody_saw_is_not_held_against() {
+    let mut world = World::new(1);
+    world.update(OFF);
+    deliver(&mut world);
+    world.undo();
+    world.hear(0, 0);
+    // All of it is lost before anybody has looked: how it ended nobody knows, and it is not brought back.
+    world.stores[0].marks.clear();
+    world.all_look();
+    assert!(world.held_by(0).is_none());
+    world.pass(60 * SECOND);
+    assert_eq!(why(&mut world, 0), []);
+}
+
+#[test]
 fn a_leftover_that_was_ended_while_its_store_was_away_never_counts() {
     let mut world = World::new(2);
     world.update(OFF);

@@ -41,6 +41,7 @@ use crate::change::update::Options;
 use crate::flag::instruction::Instruction;
 use crate::flag::patch;
 use crate::guard::stream::channel::Channel;
+use crate::guard::stream::channel::StoresWord;
 use crate::guard::stream::event::Event;
 use crate::guard::stream::event::Piece;
 use crate::guard::stream::event::Splitter;
@@ -67,6 +68,8 @@ pub(super) struct StoreModel {
     pub(super) override_text: Option<String>,
     pub(super) marks: Vec<(ChangeId, EndedMark)>,
     log: Vec<LogEntry>,
+    /// How many entries the log ever had, on whatever server; by that they are told apart, as by a time that goes on.
+    logged: u64,
     /// How often the log was emptied.
     emptied: usize,
     pub(super) up: bool,
@@ -79,7 +82,7 @@ pub(super) struct Guard {
     pub(super) channel: Channel,
     upkeep: Upkeep,
     /// How far each store's log was followed, and which of its lives that was.
-    followed: Vec<(usize, usize)>,
+    followed: Vec<(u64, usize)>,
     pub(super) stream_up: bool,
     relay_on: usize,
     coming: VecDeque<Bytes>,
@@ -206,7 +209,8 @@ impl StoreModel {
             ("change", change.to_string()),
         ];
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        self.log.push(LogEntry { id: self.log.len().to_string(), fields });
+        self.logged += 1;
+        self.log.push(LogEntry { id: self.logged.to_string(), fields });
         if let Some(after) = &write.after {
             self.record = Some(after.clone());
         }
@@ -266,11 +270,34 @@ impl World {
 
     /// Both guards begin anew: they know nothing, and follow logs from their ends.
     pub(super) fn guards_begin_anew(&mut self) {
-        let ends: Vec<(usize, usize)> = self.stores.iter().map(|store| (store.log.len(), store.emptied)).collect();
-        for guard in &mut self.guards {
-            guard.ledger = Ledger::new(None, (0..self.stores.len()).map(target));
-            guard.followed.clone_from(&ends);
+        (0..self.guards.len()).for_each(|guard| self.forgets(guard));
+    }
+
+    fn forgets(&mut self, guard: usize) {
+        let ends = self.stores.iter().map(|store| (store.logged, store.emptied)).collect();
+        let targets = (0..self.stores.len()).map(target);
+        (self.guards[guard].ledger, self.guards[guard].followed) = (Ledger::new(None, targets), ends);
+    }
+
+    /// A guard is killed and begun anew: of LaunchDarkly it has its last state, of overrides what it knew last until the stores
+    /// have told theirs. Its relay connects again.
+    pub(super) fn guard_begins_anew(&mut self, place: usize) {
+        if !self.is_plain() {
+            return;
         }
+        let guard = &mut self.guards[place];
+        let last = guard.channel.last().cloned();
+        let overrides = guard.ledger.standing().map(|(flag, known)| (flag.clone(), known.clone())).collect();
+        guard.channel = Channel::new(OnConflict::Hold);
+        last.map(|last| guard.channel.restore(last));
+        guard.channel.stores(StoresWord { overrides, ..StoresWord::default() });
+        self.forgets(place);
+        (0..self.stores.len()).for_each(|store| self.look(place, store));
+        if std::mem::take(&mut self.guards[place].stream_up) {
+            self.stream(place, true);
+        }
+        let guard = &mut self.guards[place];
+        guard.coming = guard.channel.put_for_new().into_iter().collect();
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -488,27 +515,33 @@ impl World {
         }
     }
 
+    /// A guard hears what a store's log has to tell.
+    pub(super) fn hear(&mut self, guard: usize, place: usize) {
+        let (store, of) = (&self.stores[place], &mut self.guards[guard]);
+        let (followed, life) = of.followed[place];
+        let broken = life != store.emptied;
+        let is_news = |entry: &&LogEntry| entry.id.parse::<u64>().unwrap() > followed;
+        let entries: Vec<LogEntry> = store.log.iter().filter(is_news).cloned().collect();
+        of.ledger.entries(&target(place), &entries, !broken, self.now);
+        if broken {
+            of.ledger.may_have_missed(&target(place));
+        }
+        of.followed[place] = (store.logged, store.emptied);
+    }
+
     /// A guard looks at a store, and tells its relay what comes of it.
     pub(super) fn look(&mut self, guard: usize, place: usize) {
-        let (store, now) = (&self.stores[place], self.now);
-        let of = &mut self.guards[guard];
-        if !store.up {
-            of.ledger.silent(&target(place), "is away".to_owned());
-        } else {
-            let (followed, life) = of.followed[place];
-            let broken = life != store.emptied;
-            let entries = store.log.get(if broken { 0 } else { followed }..).unwrap_or_default();
-            of.ledger.entries(&target(place), entries, !broken, now);
-            if broken {
-                of.ledger.may_have_missed(&target(place));
-            }
-            of.followed[place] = (store.log.len(), store.emptied);
+        if self.stores[place].up {
+            self.hear(guard, place);
+            let (store, of) = (&self.stores[place], &mut self.guards[guard]);
             let mut marks = of.ledger.marks(&[key()]);
             marks.extend(store.own().into_iter().flat_map(|own| own.changes).map(|change| (change, key())));
             let mut moment = Moment::default();
             moment.reading.own_keys = true;
             moment.reading.flags.insert(key(), store.reading(&marks.into_iter().collect::<Vec<_>>()));
-            of.ledger.take(&target(place), &moment, now);
+            of.ledger.take(&target(place), &moment, self.now);
+        } else {
+            self.guards[guard].ledger.silent(&target(place), "is away".to_owned());
         }
         self.word(guard);
     }
@@ -577,8 +610,7 @@ impl World {
     /// A store is as it was before: what was written there since, a failover has lost.
     pub(super) fn fail_over(&mut self, place: usize, before: &StoreModel) {
         let now = &mut self.stores[place];
-        let emptied = now.emptied + 1;
-        *now = StoreModel { up: now.up, emptied, ..before.clone() };
+        *now = StoreModel { up: now.up, emptied: now.emptied + 1, logged: now.logged, ..before.clone() };
     }
 
     /// All stores and streams are there.
