@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -29,6 +30,9 @@ use crate::playback::EditIntent;
 use crate::playback::Loaded;
 use crate::playback::LoadedFile;
 use crate::playback::Playback;
+
+/// How far back a change that is over is looked at.
+pub const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An edit of a change in the playback.
 #[derive(Debug, Clone, Copy)]

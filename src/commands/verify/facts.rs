@@ -17,6 +17,7 @@ use crate::change::seen::Seen;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::RECENT;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
@@ -41,8 +42,6 @@ use crate::playback::Loaded;
 use crate::relay::client::RelayClient;
 use crate::ui::words::list;
 
-/// How far back a replayed change is looked at.
-const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The most flags of replayed changes that are looked at, newest first.
 const RECENT_MAX: usize = 500;
 /// How many relays are asked at once.
