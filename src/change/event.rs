@@ -76,6 +76,18 @@ pub enum Happened {
         /// Counted from the store's answer.
         after_ms: u64,
     },
+    /// By what a relay showed our connections, SDKs that stay connected to it do not have it. Nothing is done because of it.
+    NotLive {
+        /// The relay's label.
+        relay: String,
+        /// Who gets it, in words.
+        told: String,
+    },
+    /// A relay was restarted by us and showed it when it was back: SDKs connect anew then. Nothing is done because of it.
+    Restarted {
+        /// The relay's label.
+        relay: String,
+    },
     /// The patch is about to be sent. Synced before it is.
     Attempted {
         /// The override's revision that is sent.

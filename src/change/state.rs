@@ -219,6 +219,8 @@ impl EditFold {
             Happened::ReRead { target, .. } => self.came_to(target, Outcome::Intended),
             // Somebody puts back or settles: what the edit came to there is told by the event that follows.
             Happened::Writing { .. } => {}
+            // What SDKs have changes nothing about what is owed.
+            Happened::NotLive { .. } | Happened::Restarted { .. } => {}
             Happened::Written { target, version, colleagues_see } => {
                 self.came_to(target, Outcome::Written { version: *version, colleagues_see: *colleagues_see });
             }

@@ -273,6 +273,8 @@ fn format_needed(what: &Happened) -> u32 {
         | Happened::Refused { .. }
         | Happened::Unknown { .. }
         | Happened::SeenLive { .. }
+        | Happened::NotLive { .. }
+        | Happened::Restarted { .. }
         | Happened::Attempted { .. }
         | Happened::Replayed { .. }
         | Happened::AwaitingApproval { .. }
