@@ -102,6 +102,16 @@ pub enum Happened {
         /// LaunchDarkly's version of the flag.
         version: u64,
     },
+    /// An approval is about to be asked for. Synced before it is.
+    Asking {
+        /// The override's revision.
+        revision: u64,
+    },
+    /// LaunchDarkly took no request for an approval.
+    NotAsked {
+        /// Why.
+        why: String,
+    },
     /// An approval request stands in its stead.
     AwaitingApproval {
         /// LaunchDarkly's id of it.

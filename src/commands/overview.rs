@@ -257,6 +257,21 @@ fn filed<'o>(loaded: &'o Loaded, environment: &Environment, scope: &Scope) -> BT
     filed
 }
 
+impl FiledEdit<'_> {
+    /// What it has come to, by its file.
+    pub fn state(&self) -> Option<state::EditState> {
+        let folded = state::fold(&self.file.intent.change, &targets_of(self.file), &self.file.events);
+        folded.edits.into_iter().nth(self.edit)
+    }
+}
+
+impl Situation<'_> {
+    /// Whether a replay was cut off while it asked for an approval: a request for it may be open in LaunchDarkly.
+    pub fn may_be_asked_for(&self) -> bool {
+        self.filed.iter().filter_map(FiledEdit::state).any(|edit| edit.asking)
+    }
+}
+
 /// The targets of each edit, as its file's first line tells them.
 pub fn targets_of(file: &LoadedFile) -> Vec<BTreeSet<Target>> {
     let targets = |edit: &EditIntent| edit.targets.iter().map(|told| told.target.clone()).collect();

@@ -277,6 +277,8 @@ fn format_needed(what: &Happened) -> u32 {
         | Happened::Restarted { .. }
         | Happened::Attempted { .. }
         | Happened::Replayed { .. }
+        | Happened::Asking { .. }
+        | Happened::NotAsked { .. }
         | Happened::AwaitingApproval { .. }
         | Happened::Conflict { .. }
         | Happened::Abandoned { .. }

@@ -138,8 +138,10 @@ pub(super) fn one_of_each() -> Vec<Event> {
         Happened::Abandoned { why: why.clone() },
         Happened::Undone { by: id("beef") },
         Happened::Settled { target: None, version: Some(44) },
-        Happened::NotLive { relay: "eu-1".to_owned(), told: why },
+        Happened::NotLive { relay: "eu-1".to_owned(), told: why.clone() },
         Happened::Restarted { relay: "eu-1".to_owned() },
+        Happened::Asking { revision: 1 },
+        Happened::NotAsked { why },
     ]
     .map(event)
     .into()

@@ -118,6 +118,8 @@ fn happened() -> impl Strategy<Value = Happened> {
         (text(), 0..99_u64).prop_map(|(relay, after_ms)| Happened::SeenLive { relay, after_ms }),
         (text(), text()).prop_map(|(relay, told)| Happened::NotLive { relay, told }),
         text().prop_map(|relay| Happened::Restarted { relay }),
+        (1..9_u64).prop_map(|revision| Happened::Asking { revision }),
+        text().prop_map(|why| Happened::NotAsked { why }),
         (1..4_u64, text()).prop_map(|(revision, request)| Happened::Attempted { revision, request }),
         (1..4_u64, 1..5_u64).prop_map(|(revision, version)| Happened::Replayed { revision, version }),
         (text(), prop::option::of(text())).prop_map(|(request, link)| Happened::AwaitingApproval { request, link }),

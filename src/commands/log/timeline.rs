@@ -137,6 +137,8 @@ fn in_words(event: &Event) -> Option<(String, Option<String>)> {
         }
         Happened::Attempted { .. } => ("sent to LaunchDarkly".to_owned(), None),
         Happened::Replayed { version, .. } => (format!("LaunchDarkly has it, as version {version}"), None),
+        Happened::Asking { .. } => ("LaunchDarkly is asked for an approval".to_owned(), None),
+        Happened::NotAsked { why } => (format!("no approval is asked for: {}", markdown(why)), None),
         Happened::AwaitingApproval { link, .. } => {
             let link = link.as_ref().map(|link| format!(", {}", markdown(link))).unwrap_or_default();
             (format!("waits for an approval{link}"), None)

@@ -98,6 +98,8 @@ pub struct Facts {
     pub stands: Vec<String>,
     /// What LaunchDarkly has, and a store still has as an override: in words.
     pub held: Vec<String>,
+    /// Whether a replay was cut off while it asked for an approval.
+    pub asked: bool,
     /// LaunchDarkly's REST API.
     pub launchdarkly: Voice,
     /// The stores, by label (and prefix, for copies of a payload filter), which need not have the flag where it is such
@@ -186,7 +188,8 @@ async fn of_environment(
         let stands = strays(owed, &subject, |why| matches!(why, Astray::Stands(_))).collect();
         let held = left_over(owed, &subject, is_with_launchdarkly);
         let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
-        all.insert(situation.flag.clone(), Facts { override_, open, stands, held, ..facts });
+        let asked = situation.may_be_asked_for();
+        all.insert(situation.flag.clone(), Facts { override_, open, stands, held, asked, ..facts });
     }
     let more: Vec<FlagKey> =
         recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
@@ -213,6 +216,7 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
         open: Vec::new(),
         stands: Vec::new(),
         held: Vec::new(),
+        asked: false,
         launchdarkly: Voice::Silent("it was not asked".to_owned()),
         stores: told.chain(silent).collect(),
         relays: Vec::new(),
