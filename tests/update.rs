@@ -7,6 +7,7 @@ mod killed;
 mod lost_answer;
 mod playback_folder;
 mod relays;
+mod restarts;
 mod rights;
 mod shown;
 pub(crate) mod stage;

@@ -76,6 +76,18 @@ pub enum Happened {
         /// Counted from the store's answer.
         after_ms: u64,
     },
+    /// By what a relay showed our connections, SDKs that stay connected to it do not have it. Nothing is done because of it.
+    NotLive {
+        /// The relay's label.
+        relay: String,
+        /// Who gets it, in words.
+        told: String,
+    },
+    /// A relay was restarted by us and showed it when it was back: SDKs connect anew then. Nothing is done because of it.
+    Restarted {
+        /// The relay's label.
+        relay: String,
+    },
     /// The patch is about to be sent. Synced before it is.
     Attempted {
         /// The override's revision that is sent.
@@ -89,6 +101,16 @@ pub enum Happened {
         revision: u64,
         /// LaunchDarkly's version of the flag.
         version: u64,
+    },
+    /// An approval is about to be asked for. Synced before it is.
+    Asking {
+        /// The override's revision.
+        revision: u64,
+    },
+    /// LaunchDarkly took no request for an approval.
+    NotAsked {
+        /// Why.
+        why: String,
     },
     /// An approval request stands in its stead.
     AwaitingApproval {

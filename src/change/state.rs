@@ -139,6 +139,8 @@ pub struct EditState {
     pub standing: EditStanding,
     /// The relays through which it was seen, and after how many milliseconds (of the newest sighting).
     pub seen_live: BTreeMap<String, u64>,
+    /// Whether an approval was about to be asked for, and no answer was noted: a request may or may not be open.
+    pub asking: bool,
     /// The change takes something back instead of asking for something, so LaunchDarkly is never owed it.
     takes_back: bool,
 }
@@ -193,6 +195,7 @@ pub fn fold<'e>(change: &Change, targets: &[BTreeSet<Target>], events: impl Into
         targets: targets.get(index).into_iter().flatten().map(|target| (target.clone(), Outcome::Intended)).collect(),
         standing: None,
         seen_live: BTreeMap::new(),
+        asking: false,
     };
     let mut edits: Vec<EditFold> = (0..change.edits.len()).map(of_edit).collect();
     let mut stray = Vec::new();
@@ -210,15 +213,20 @@ struct EditFold {
     targets: BTreeMap<Target, Outcome>,
     standing: Option<EditStanding>,
     seen_live: BTreeMap<String, u64>,
+    asking: bool,
 }
 
 impl EditFold {
     fn take(&mut self, what: &Happened) {
         match what {
+            Happened::Asking { .. } => self.asking = true,
+            Happened::NotAsked { .. } => self.asking = false,
             // It is about to be written again.
             Happened::ReRead { target, .. } => self.came_to(target, Outcome::Intended),
             // Somebody puts back or settles: what the edit came to there is told by the event that follows.
             Happened::Writing { .. } => {}
+            // What SDKs have changes nothing about what is owed.
+            Happened::NotLive { .. } | Happened::Restarted { .. } => {}
             Happened::Written { target, version, colleagues_see } => {
                 self.came_to(target, Outcome::Written { version: *version, colleagues_see: *colleagues_see });
             }
@@ -231,9 +239,11 @@ impl EditFold {
                 self.standing = Some(EditStanding::Attempted { revision: *revision });
             }
             Happened::Replayed { revision, version } => {
+                self.asking = false;
                 self.standing = Some(EditStanding::Replayed { revision: *revision, version: *version });
             }
             Happened::AwaitingApproval { request, link } => {
+                self.asking = false;
                 self.standing = Some(EditStanding::AwaitingApproval { request: request.clone(), link: link.clone() });
             }
             Happened::Conflict { told, decision } => {
@@ -273,6 +283,7 @@ impl EditFold {
             standing: self.standing.unwrap_or(nothing_yet),
             targets: self.targets,
             seen_live: self.seen_live,
+            asking: self.asking,
             takes_back,
         }
     }

@@ -2,6 +2,8 @@
 //! got a version of ours which LaunchDarkly has not reached. Nobody can look into them; what stores, relays, guards and
 //! records say tells where such SDKs can be, and nothing is said where it does not.
 
+pub mod recorded;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -29,6 +30,9 @@ use crate::playback::EditIntent;
 use crate::playback::Loaded;
 use crate::playback::LoadedFile;
 use crate::playback::Playback;
+
+/// How far back a change that is over is looked at.
+pub const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An edit of a change in the playback.
 #[derive(Debug, Clone, Copy)]
@@ -251,6 +255,21 @@ fn filed<'o>(loaded: &'o Loaded, environment: &Environment, scope: &Scope) -> BT
         }
     }
     filed
+}
+
+impl FiledEdit<'_> {
+    /// What it has come to, by its file.
+    pub fn state(&self) -> Option<state::EditState> {
+        let folded = state::fold(&self.file.intent.change, &targets_of(self.file), &self.file.events);
+        folded.edits.into_iter().nth(self.edit)
+    }
+}
+
+impl Situation<'_> {
+    /// Whether a replay was cut off while it asked for an approval: a request for it may be open in LaunchDarkly.
+    pub fn may_be_asked_for(&self) -> bool {
+        self.filed.iter().filter_map(FiledEdit::state).any(|edit| edit.asking)
+    }
 }
 
 /// The targets of each edit, as its file's first line tells them.

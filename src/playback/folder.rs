@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::change::recorded::Recorded;
 use crate::change::recorded::Write;
 use crate::playback::change_file;
@@ -203,6 +205,22 @@ impl Playback {
         self.check_count(&waiting)?;
         let read = |(name, is_file): &(String, bool)| self.read(&self.place.folder.join(name), *is_file, false);
         Ok(Loaded::of(waiting.iter().filter_map(read).collect()))
+    }
+
+    /// Of what has been moved to `replayed/`, what was made since `since`, by the times in the names: of more than `at_most`
+    /// files, the newest. What cannot be read whole is left out: whoever looks at all of it hears of it.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn load_replayed(&self, since: Timestamp, at_most: usize) -> Result<Loaded, PlaybackError> {
+        let folder = self.place.folder.join(name::REPLAYED);
+        let (mut names, since) = (self.names(&folder)?, name::time(since));
+        names.retain(|(name, _)| *name >= since);
+        let left_out = names.len().saturating_sub(at_most);
+        let read = |(name, is_file): &(String, bool)| self.read(&folder.join(name), *is_file, true);
+        let mut loaded = Loaded::of(names.iter().skip(left_out).filter_map(read).collect());
+        loaded.left_out = left_out;
+        Ok(loaded)
     }
 
     /// The change whose id is, or ends with, `digits`, replayed or not.

@@ -429,3 +429,26 @@ fn what_is_trimmed_is_replayed_whole_and_asked_about() {
     let theirs = other.playback.lock_for_replay().unwrap();
     home.playback.trim_replayed(&theirs, 0, |_| true).unwrap_err();
 }
+
+/// By the times in the names: none is read that is too old, and the newest where there are too many.
+#[test]
+fn what_was_replayed_lately_is_read_without_the_rest() {
+    let home = Home::new();
+    let guard = home.playback.lock_for_replay().unwrap();
+    let files =
+        ["0001", "0002"].map(|digits| home.playback.record(&samples::intent(digits, &["checkout"]), &[]).unwrap().0);
+    home.record("0003", &["refunds"]);
+    home.playback.move_to_replayed(&guard, &files).unwrap();
+    let folder = home.playback.folder().join("replayed");
+    fs::rename(folder.join(files[0].file_name()), folder.join("20251020T021407Z-checkout-off-0001.jsonl")).unwrap();
+    let lately = |since: &str, at_most: usize| {
+        let loaded = home.playback.load_replayed(since.parse().unwrap(), at_most).unwrap();
+        (loaded.files.iter().map(|file| file.change().short()).collect::<Vec<_>>(), loaded.left_out)
+    };
+    let short = |digits: &str| digits.to_owned();
+    assert_eq!(lately("2026-10-20T02:14:07Z", 10), (vec![short("0002")], 0), "and not the one that waits");
+    assert_eq!(lately("2026-10-20T02:14:08Z", 10), (Vec::new(), 0));
+    assert_eq!(lately("2025-10-20T02:14:07Z", 10), (vec![short("0001"), short("0002")], 0));
+    assert_eq!(lately("2025-10-20T02:14:07Z", 1), (vec![short("0002")], 1));
+    assert_eq!(Home::new().playback.load_replayed("2025-10-20T02:14:07Z".parse().unwrap(), 1).unwrap().files.len(), 0);
+}

@@ -273,8 +273,12 @@ fn format_needed(what: &Happened) -> u32 {
         | Happened::Refused { .. }
         | Happened::Unknown { .. }
         | Happened::SeenLive { .. }
+        | Happened::NotLive { .. }
+        | Happened::Restarted { .. }
         | Happened::Attempted { .. }
         | Happened::Replayed { .. }
+        | Happened::Asking { .. }
+        | Happened::NotAsked { .. }
         | Happened::AwaitingApproval { .. }
         | Happened::Conflict { .. }
         | Happened::Abandoned { .. }

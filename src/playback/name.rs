@@ -1,4 +1,7 @@
-//! The names of playback files, made for people: nothing reads them, what counts is inside. PURE.
+//! The names of playback files, made for people: what counts is inside. Only by their times, with
+//! which they begin, old ones are told from new ones without reading them. PURE.
+
+use jiff::Timestamp;
 
 use crate::change::edit::Change;
 use crate::change::edit::ChangeKind;
@@ -22,10 +25,15 @@ const FLAG_LENGTH_MAX: usize = 80;
 
 /// `<UTC time>-<flag>-<state>-<last digits of the id>.jsonl`; several flags are counted.
 pub(super) fn file_name(change: &Change, digits: usize) -> String {
-    let time = change.motive.at.strftime("%Y%m%dT%H%M%SZ");
+    let time = time(change.motive.at);
     let id = change.id.to_string().replace('-', "");
     let id = &id[id.len().saturating_sub(digits)..];
     format!("{time}-{}-{}-{id}{ENDING}", subject(&change.edits), state(change))
+}
+
+/// A time as names begin with it: whoever sorts them has the oldest first.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 fn subject(edits: &[Edit]) -> String {

@@ -135,9 +135,13 @@ pub(super) fn one_of_each() -> Vec<Event> {
         Happened::Replayed { revision: 1, version: 44 },
         Happened::AwaitingApproval { request: "6712".to_owned(), link: None },
         Happened::Conflict { told: why.clone(), decision: Some("skip".to_owned()) },
-        Happened::Abandoned { why },
+        Happened::Abandoned { why: why.clone() },
         Happened::Undone { by: id("beef") },
         Happened::Settled { target: None, version: Some(44) },
+        Happened::NotLive { relay: "eu-1".to_owned(), told: why.clone() },
+        Happened::Restarted { relay: "eu-1".to_owned() },
+        Happened::Asking { revision: 1 },
+        Happened::NotAsked { why },
     ]
     .map(event)
     .into()

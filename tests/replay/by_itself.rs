@@ -7,8 +7,11 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use relay_commander::change::id::ChangeId;
 use relay_commander::drill::launchdarkly::Fault;
 use relay_commander::drill::launchdarkly::FaultKind;
+use relay_commander::playback::Playback;
+use relay_commander::playback::RealDisk;
 use serde_json::json;
 
 use super::stage::PREFIX;
@@ -96,6 +99,44 @@ fn nine() -> Shop {
     let silver = shop.control().variation_id(&environment(), &flag("tier"), 1).unwrap();
     shop.patched("tier", &[json!({"kind": "updateOffVariation", "variationId": silver})]);
     shop
+}
+
+/// What it replayed in earlier years does not grow without a bound; what an operator has kept is his.
+#[test]
+fn of_what_a_guard_has_replayed_the_newest_are_kept() {
+    let (shop, home) = (Shop::new(|seed| seed), tempfile::tempdir().unwrap());
+    shop.rc("update -f refunds -s off").code(0);
+    let text = aged(&shop);
+    let folder = home.path().join("guard").join("replays");
+    let (old, kept) = (folder.join("replayed"), shop.home.path().join("playback").join("replayed"));
+    for replayed in [&old, &kept] {
+        std::fs::create_dir_all(replayed).unwrap();
+        for number in 0..510 {
+            let name = format!("20200101T{:02}{:02}00Z-refunds-off-7c1f.jsonl", number / 60, number % 60);
+            std::fs::write(replayed.join(name), &text).unwrap();
+        }
+    }
+    let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+    let guard = Guard::start(&shop, home.path(), "--replay auto --trust-store");
+    guard.says(&["override-replayed", "refunds replayed"]);
+    wait_until("the oldest are gone", || count(&old) == 500);
+    assert!(!old.join("20200101T000000Z-refunds-off-7c1f.jsonl").exists());
+    assert!(old.join("20200101T082900Z-refunds-off-7c1f.jsonl").exists());
+    shop.rc("update -f checkout -s off").code(0);
+    guard.says(&["override-replayed", "checkout replayed"]);
+    shop.rc("replay").code(0);
+    assert!(count(&kept) >= 510, "an operator's history was trimmed");
+}
+
+/// The text of a file like the only one in the shop's playback, of a change that was made in 2020.
+fn aged(shop: &Shop) -> String {
+    let open = |folder: &Path| Playback::open(&folder.join("playback"), Arc::new(RealDisk)).unwrap();
+    let mut intent = open(shop.home.path()).load().unwrap().files.remove(0).intent;
+    intent.change.id = ChangeId::new();
+    intent.change.motive.at = "2020-01-01T00:00:00Z".parse().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (file, _) = open(elsewhere.path()).record(&intent, &[]).unwrap();
+    std::fs::read_to_string(file.path()).unwrap()
 }
 
 #[test]

@@ -163,9 +163,40 @@ fn killed_while_an_approval_is_asked_for() {
     let open = || shop.control().open_approvals(&super::stage::environment(), &super::stage::flag("refunds")).len();
     wait_until("it is asked for", || open() == 1);
     run.kill();
+    // Nobody here has LaunchDarkly's answer, so whoever looks or gives up is told.
+    let told = "a replay was cut off while it asked for an approval: a request may be open in LaunchDarkly";
+    shop.rc("log").code(0).out("owed, an approval was to be asked for, and no answer is noted");
     shop.back();
+    shop.rc("verify").code(6).out(told);
     shop.rc("replay --request-approval").code(6).out("waits");
     assert_eq!(open(), 1);
+    shop.rc("verify").code(6).out("approval pending").nowhere(told);
+    shop.rc("undo refunds").code(0).out("Its approval request is still open").nowhere("was cut off");
+}
+
+#[test]
+fn undone_after_an_approval_may_have_been_asked_for() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.fault(Fault::new(FaultKind::BlackHole).on("POST", "*").after_applying());
+    let mut run = shop.started(shop.home.path(), "replay --request-approval");
+    wait_until("it is asked for", || !shop.received("POST").is_empty());
+    run.kill();
+    shop.rc("undo refunds").code(0).out("A replay was cut off while it asked for an approval: a request may be open");
+}
+
+/// LaunchDarkly took no request, and said so: nobody is sent to look for one.
+#[test]
+fn an_approval_that_launchdarkly_did_not_take_is_in_no_doubt() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.fault(Fault::status(400).on("POST", "*"));
+    shop.rc("replay --request-approval");
+    shop.back();
+    assert_eq!(shop.received("POST").len(), 1);
+    assert!(shop.text_of("playback").contains("\"is\":\"not-asked\""), "{}", shop.text_of("playback"));
+    shop.rc("verify").code(6).nowhere("was cut off");
+    shop.rc("undo refunds").code(0).nowhere("was cut off");
 }
 
 /// An update was killed after its write and before its note, and a failover lost what it had written. Found by random

@@ -1,5 +1,9 @@
 //! SDKs that may go on holding what stood in the stores: said where versions say so, with what heals it, and not otherwise.
 
+use std::time::Duration;
+
+use relay_commander::drill::launchdarkly::Fault;
+use relay_commander::drill::launchdarkly::FaultKind;
 use serde_json::json;
 
 use super::stage::Shop;
@@ -62,7 +66,54 @@ fn one_version_with_two_contents_is_told_until_the_next() {
     shop.back();
     shop.rc("replay").code(0).nowhere("may hold");
     assert_eq!(shop.version("tier"), 32);
-    shop.rc("verify").out("v32 stood in s0 and s1 with another content than LaunchDarkly's v32").out("PHP");
+    let told = "tier: v32 stood in s0 and s1 with another content than LaunchDarkly's v32";
+    shop.rc("verify").out(told).out("PHP");
+    shop.rc("status").code(0).out(told).out("PHP").nowhere("SDKS LEFT BEHIND");
+    // A relay has everything anew, and the override ends: whoever got ours holds it all the same.
+    shop.fill();
+    shop.rc("replay").code(0);
+    assert_eq!(shop.override_(0, "tier"), "");
+    shop.rc("status").code(0).out("SDKS LEFT BEHIND shop/production\n  tier: v32 stood in ").nowhere("OVERRIDES");
+    let status: serde_json::Value = serde_json::from_str(&shop.rc("status --json").stdout).unwrap();
+    assert_eq!(status["environments"][0]["left_behind"][0]["flag"], "tier");
+    // Whether it is still so only LaunchDarkly can say, and nobody waits for that.
+    shop.fault(Fault::new(FaultKind::BlackHole));
+    let ran = shop.rc("status").code(0).nowhere("SDKS LEFT BEHIND");
+    assert!(ran.took < Duration::from_secs(3), "it took {:?}\n{ran}", ran.took);
+    shop.back();
+    shop.patched("tier", &[json!({"kind": "turnFlagOff"})]);
+    for command in ["status", "verify"] {
+        shop.rc(command).nowhere("another content");
+    }
+}
+
+/// The everyday case: one edit, which LaunchDarkly made its next version of. It is not asked about that.
+#[test]
+fn where_launchdarkly_took_the_very_same_step_it_is_not_asked() {
+    let shop = Shop::new(|seed| seed);
+    shop.away();
+    shop.rc("update -f checkout -s off").code(0);
+    shop.rc("update -f refunds -s off").code(0);
+    shop.back();
+    shop.rc("replay").code(0);
+    let asked = || shop.received("GET").iter().filter(|path| path.contains("/flags/")).count();
+    let before = asked();
+    shop.rc("status").code(0).nowhere("LEFT BEHIND");
+    assert_eq!(asked(), before);
+}
+
+/// Taken back, LaunchDarkly is where it was, and whoever got the edit is ahead of it.
+#[test]
+fn an_undo_leaves_those_ahead_who_got_the_edit() {
+    let shop = Shop::new(|seed| seed);
+    shop.away();
+    shop.rc("update -f checkout -s off").code(0);
+    shop.rc("undo checkout").code(0);
+    shop.back();
+    let told =
+        "checkout: SDKs that connected to a relay on s0 and s1 meanwhile may hold v43, and LaunchDarkly is at v42";
+    shop.rc("status").code(0).out(&format!("SDKS LEFT BEHIND shop/production\n  {told}"));
+    shop.rc("verify").out(told);
 }
 
 #[test]

@@ -256,6 +256,9 @@ fn restarted_by_an_update() {
     update("--json").code(2).err("rc relay restart --json");
     let done = update("").code(0);
     assert_eq!(done.stdout.matches("and shows 1 edit").count(), 3, "{done}");
+    let timeline = Rc::new().home(home).line("log --timeline").run().code(0);
+    assert!(timeline.stdout.contains("DIVERGED, SDKs that stay connected do not have it"), "{timeline}");
+    assert_eq!(timeline.stdout.matches("DIVERGED no more").count(), 3, "{timeline}");
     for relay in &scene.relays {
         let served = Relay::served(relay.address, "checkout").expect("it serves");
         assert!(served.contains("\"on\":false"), "{served}");

@@ -20,7 +20,7 @@ use crate::relay::simulated::put;
 use crate::support::rc::Ran;
 use crate::support::rc::Rc;
 
-const SDK_KEY: &str = "sdk-12345678-90ab-cdef-1234-567890abcdef";
+pub const SDK_KEY: &str = "sdk-12345678-90ab-cdef-1234-567890abcdef";
 
 fn status(state: &str) -> Answer {
     Answer::ok(format!(
@@ -55,7 +55,7 @@ fn connected(relay: &SimulatedRelay) -> StreamEnd {
     stream
 }
 
-async fn run(stage: &Stage, line: &str) -> Ran {
+pub async fn run(stage: &Stage, line: &str) -> Ran {
     let rc = stage.rc(line);
     tokio::task::spawn_blocking(move || rc.run()).await.unwrap()
 }

@@ -55,6 +55,9 @@ pub(in crate::commands) fn in_words(edit: &EditState, written: usize) -> String 
         EditStanding::Settled { version: None } => "settled".to_owned(),
     };
     parts.push(standing);
+    if edit.asking {
+        parts.push("an approval was to be asked for, and no answer is noted".to_owned());
+    }
     parts.retain(|part| !part.is_empty());
     parts.join(", ")
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::entries::ChangeTold;
 use super::entries::Journal;
+use crate::change::event::EditIndex;
 use crate::change::event::Event;
 use crate::change::event::Happened;
 use crate::flag::key::FlagKey;
@@ -87,10 +88,20 @@ fn made(change: &ChangeTold, is_filed: bool) -> String {
 /// What came of a change of this playback, in the order in which it was noted.
 fn came(change: &ChangeTold, file: &LoadedFile) -> Vec<(Timestamp, String)> {
     let mut all: BTreeMap<Together, (Timestamp, BTreeSet<FlagKey>, BTreeSet<String>)> = BTreeMap::new();
+    let mut diverged: BTreeSet<(EditIndex, &str)> = BTreeSet::new();
     for event in &file.events {
         let Some(edit) = file.intent.change.edits.get(event.edit) else { continue };
         let is_wanted = change.edits.iter().any(|told| told.flag == edit.flag && told.environment == edit.environment);
-        let Some((what, place)) = in_words(event).filter(|_| is_wanted) else { continue };
+        let Some((mut what, place)) = in_words(event).filter(|_| is_wanted) else { continue };
+        match &event.what {
+            Happened::NotLive { relay, .. } => drop(diverged.insert((event.edit, relay))),
+            Happened::SeenLive { relay, .. } | Happened::Restarted { relay }
+                if diverged.remove(&(event.edit, relay)) =>
+            {
+                what = format!("DIVERGED no more, {what}");
+            }
+            _ => {}
+        }
         let key = Together { second: event.at.as_second(), what };
         let (_, flags, places) = all.entry(key).or_insert_with(|| (event.at, BTreeSet::new(), BTreeSet::new()));
         flags.insert(edit.flag.clone());
@@ -117,8 +128,17 @@ fn in_words(event: &Event) -> Option<(String, Option<String>)> {
         Happened::SeenLive { relay, after_ms } => {
             (format!("seen live within {after_ms} ms through relay"), Some(relay.clone()))
         }
+        Happened::NotLive { relay, told } => {
+            let told = format!("DIVERGED, SDKs that stay connected do not have it ({}): relay", markdown(told));
+            (told, Some(relay.clone()))
+        }
+        Happened::Restarted { relay } => {
+            ("shown after a restart, which had every SDK connect anew, by relay".to_owned(), Some(relay.clone()))
+        }
         Happened::Attempted { .. } => ("sent to LaunchDarkly".to_owned(), None),
         Happened::Replayed { version, .. } => (format!("LaunchDarkly has it, as version {version}"), None),
+        Happened::Asking { .. } => ("LaunchDarkly is asked for an approval".to_owned(), None),
+        Happened::NotAsked { why } => (format!("no approval is asked for: {}", markdown(why)), None),
         Happened::AwaitingApproval { link, .. } => {
             let link = link.as_ref().map(|link| format!(", {}", markdown(link))).unwrap_or_default();
             (format!("waits for an approval{link}"), None)

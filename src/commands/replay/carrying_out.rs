@@ -22,6 +22,7 @@ use crate::commands::replay::plan::Decision;
 use crate::commands::replay::plan::Item;
 use crate::commands::replay::plan::Left;
 use crate::commands::replay::plan::Step;
+use crate::commands::replay::remote;
 use crate::commands::replay::second_look;
 use crate::commands::replay::second_look::Meanwhile;
 use crate::commands::replay::send::Sending;
@@ -290,7 +291,7 @@ impl Run<'_> {
             None => return Outcome::Left(Left::undecided("it was not made ready", words::command(&one.item, ""))),
         };
         if approval {
-            return self.ask_for_approval(one, &sending).await;
+            return self.ask_for_approval(one, &sending, files).await;
         }
         let Means { client, options, .. } = *self.means;
         let sent = sending.see_through(&one.item, client, files, options, answer).await;
@@ -300,7 +301,7 @@ impl Run<'_> {
             Sent::Had { version, since } => Outcome::Had { version, since },
             Sent::Left(left) => Outcome::Left(left),
             // LaunchDarkly's settings did not say so beforehand.
-            Sent::NeedsApproval => self.needs_approval(one).await,
+            Sent::NeedsApproval => self.needs_approval(one, files).await,
             Sent::Failing(failure) => {
                 if self.failing >= FAILING_MAX {
                     self.stopped = Some(failure.clone());
@@ -314,21 +315,39 @@ impl Run<'_> {
         }
     }
 
-    async fn needs_approval(&self, one: &Decided) -> Outcome {
+    async fn needs_approval(&self, one: &Decided, files: &mut Files<'_>) -> Outcome {
         let left = || Left::undecided("needs an approval", words::command(&one.item, "--request-approval"));
         match &one.step {
             Step::Send(instructions) if self.means.request_approval => match Sending::new(&one.item, instructions) {
                 Err(left) => Outcome::Left(left),
-                Ok(sending) => self.ask_for_approval(one, &sending).await,
+                Ok(sending) => self.ask_for_approval(one, &sending, files).await,
             },
             _ => Outcome::Left(left()),
         }
     }
 
-    async fn ask_for_approval(&self, one: &Decided, sending: &Sending) -> Outcome {
-        match sending.request_approval(&one.item, self.means.client).await {
+    /// Finds the approval request for this override, or makes one.
+    async fn ask_for_approval(&self, one: &Decided, sending: &Sending, files: &mut Files<'_>) -> Outcome {
+        let (item, client) = (&one.item, self.means.client);
+        match remote::open_approval(client, &item.matter).await {
+            Ok(None) => {}
+            Ok(Some(open)) => return Outcome::Requested(open),
+            Err(error) => return Outcome::Left(Left::failed(error.into())),
+        }
+        let subject = &item.matter.subject;
+        if let Err(error) = files.note(&[(subject, Sending::asking(item))], Syncing::Now) {
+            return Outcome::Left(Left::failed(error.into()));
+        }
+        match sending.request_approval(item, client).await {
             Ok(approval) => Outcome::Requested(approval),
-            Err(error) => Outcome::Left(Left::failed(error.into())),
+            Err(error) => {
+                if !error.may_have_happened() {
+                    let why = error.to_string();
+                    // Not noted, it may have been asked for: somebody looks in vain.
+                    let _ = files.note(&[(subject, Happened::NotAsked { why })], Syncing::Later);
+                }
+                Outcome::Left(Left::failed(error.into()))
+            }
         }
     }
 }

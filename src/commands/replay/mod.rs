@@ -8,6 +8,7 @@ mod files;
 mod history;
 pub mod lease;
 mod left_behind;
+mod letting_go;
 mod outcome;
 pub(super) mod owed;
 mod plan;
@@ -136,7 +137,7 @@ pub async fn run(arguments: Arguments, context: &Context<'_>) -> Result<ExitCode
     if arguments.watch {
         return watch::run(&arguments, context).await;
     }
-    let how = How { by: "rc replay", knocks: false, only_signed: None, ends: None };
+    let how = How { by: "rc replay", knocks: false, only_signed: None, owns_history: false, ends: None };
     let report = report_of(&arguments, context, how).await?;
     show_report(&report, context);
     Ok(report.code())
@@ -162,6 +163,8 @@ struct How<'h> {
     knocks: bool,
     /// Nothing is sent but what these have signed.
     only_signed: Option<&'h Keys>,
+    /// Whether the playback is the replayer's own, and nobody else looks after its history.
+    owns_history: bool,
     /// Whether it was told to end: what is under way is seen through, and nothing more is sent.
     ends: Option<&'h Ends>,
 }
@@ -196,6 +199,12 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -
             let (moved, failed) = files.sweep(&loaded);
             report.moved = moved;
             report.problems.extend(failed.into_iter().map(|error| Problem::of("a change", error.into())));
+            if how.owns_history
+                && moved > 0
+                && let Err(error) = letting_go::let_go(&playback, guard, surroundings, &views)
+            {
+                report.problems.push(Problem::of("the history of what was replayed", error.into()));
+            }
             report
         }
         None => waits.shown(context.output, run.rehearse(owed, &waits)).await?,

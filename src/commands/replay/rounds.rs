@@ -35,7 +35,7 @@ pub struct Round {
 }
 
 /// Replays what needs no decision, of these flags or of all; where `only_signed` is given, only what these keys have signed.
-/// `context` must have nobody to ask. Once it is told to end, what is under way is seen through, nothing more is sent, and the
+/// `context` must have nobody to ask, and a playback of its own: of its history the newest is kept. Once it is told to end, what is under way is seen through, nothing more is sent, and the
 /// right to replay is given back.
 ///
 /// # Errors
@@ -55,7 +55,9 @@ pub async fn round(
         break_scheduled: false,
         watch: false,
     };
-    report_of(&arguments, context, How { by, knocks: true, only_signed, ends: Some(ends) }).await.map(Round::of)
+    report_of(&arguments, context, How { by, knocks: true, only_signed, owns_history: true, ends: Some(ends) })
+        .await
+        .map(Round::of)
 }
 
 impl Round {

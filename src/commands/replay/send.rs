@@ -242,11 +242,13 @@ impl Sending {
         client.patch(environment, flag, &self.request, PatchOptions { dry_run: true, ..options }).await.map(drop)
     }
 
-    /// Finds the approval request for this override, or makes one.
+    /// What is noted before an approval is asked for.
+    pub fn asking(item: &Item) -> Happened {
+        Happened::Asking { revision: item.matter.override_.revision }
+    }
+
+    /// Asks for an approval, which must have been noted and not be asked for already.
     pub async fn request_approval(&self, item: &Item, client: &Client) -> Result<Approval, ApiError> {
-        if let Some(open) = remote::open_approval(client, &item.matter).await? {
-            return Ok(open);
-        }
         let (environment, flag) = &item.matter.subject;
         match client.request_approval(environment, flag, &self.request, &self.request.comment).await {
             // It may have been made all the same: there must not be two.

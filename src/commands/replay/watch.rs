@@ -30,7 +30,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let mut pace = Pace::new(EVERY);
     let mut told = None;
     loop {
-        let how = How { by: "rc replay --watch", knocks: true, only_signed: None, ends: None };
+        let how = How { by: "rc replay --watch", knocks: true, only_signed: None, owns_history: false, ends: None };
         let (words, moved) = match report_of(arguments, &quiet, how).await {
             Ok(report) => {
                 let round = Round::of(report);

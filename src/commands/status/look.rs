@@ -14,6 +14,7 @@ use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::guards::Guards;
 use crate::commands::left_behind::Fronts;
+use crate::commands::left_behind::recorded::by_flag;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Scope;
@@ -23,6 +24,8 @@ use crate::commands::relays::Fleet;
 use crate::commands::replay::lease::holders;
 use crate::commands::replay::lease::holders::Holder;
 use crate::commands::signing;
+use crate::commands::status::left_behind;
+use crate::commands::status::left_behind::Said;
 use crate::commands::status::timely::Timely;
 use crate::commands::stores;
 use crate::commands::survey;
@@ -110,8 +113,12 @@ pub(super) struct Facts<'g> {
     pub keys: Option<Keys>,
     /// Who has the right to replay, by environment; nobody where that did not come in time.
     pub holders: BTreeMap<Environment, Holder>,
-    /// What stands before the stores of each environment.
+    /// What stands before the stores of each environment of which something is to be said.
     pub fronts: BTreeMap<Environment, Fronts>,
+    /// The changes that LaunchDarkly has had lately.
+    pub replayed: Loaded,
+    /// What LaunchDarkly says of flags that were edited.
+    pub said: Said,
     /// Whether the views came in time.
     pub in_time: bool,
 }
@@ -188,27 +195,40 @@ pub(super) async fn facts<'g>(
     client: Option<&Result<Client, String>>,
     until: Instant,
 ) -> Facts<'g> {
-    let looking = async {
+    let viewing = async {
         let scope = Scope::typed(context, &[]).unwrap_or_default();
         let views = tokio::time::timeout_at(until, overview::look(context, &ground.surroundings, loaded, &scope)).await;
         let in_time = views.is_ok();
-        let views = views.unwrap_or_default();
+        (views.unwrap_or_default(), in_time)
+    };
+    let looking = async {
+        let ((views, in_time), replayed) = futures_util::join!(viewing, left_behind::replayed_lately(context, until));
         let client = client.and_then(|client| client.as_ref().ok());
+        let edits = by_flag(loaded.files.iter().chain(&replayed.files));
+        let asked = left_behind::to_ask(&views, &edits, jiff::Timestamp::now());
         let holders = tokio::time::timeout_at(until, holders::look(&ground.surroundings.stores, &views));
-        let (approvals, records, holders) =
-            futures_util::join!(approvals(client, &views, until), records(&ground.surroundings, until), holders);
-        (views, in_time, approvals, records, holders.unwrap_or_default())
+        let (approvals, records, holders, said) = futures_util::join!(
+            approvals(client, &views, until),
+            records(&ground.surroundings, until),
+            holders,
+            left_behind::ask(client, asked, until)
+        );
+        (views, in_time, replayed, approvals, records, holders.unwrap_or_default(), said)
     };
     let stores = &ground.surroundings.stores;
     let guards = tokio::time::timeout_at(until, Guards::look(stores, all_targets(&ground.surroundings)));
-    let (api, (views, in_time, approvals, records, holders), guards, keys) =
+    let (api, (views, in_time, replayed, approvals, records, holders, said), guards, keys) =
         futures_util::join!(api(client, until), looking, guards, keys(context, until));
     let guards = guards.unwrap_or_default();
     let before = |view: &EnvironmentView<'_>| {
         (view.environment.clone(), Fronts::of(context, &ground.surroundings, view, &guards))
     };
-    let fronts = views.iter().map(before).collect();
-    Facts { api, views, approvals, records, guards, holders, fronts, keys, in_time }
+    let is_told = |view: &&EnvironmentView<'_>| {
+        let has_override = view.situations.iter().any(|situation| situation.standing.in_force().is_some());
+        has_override || said.keys().any(|(environment, _)| *environment == view.environment)
+    };
+    let fronts = views.iter().filter(is_told).map(before).collect();
+    Facts { api, views, approvals, records, guards, holders, fronts, replayed, said, keys, in_time }
 }
 
 /// The keys with which overrides are signed, read aside as well.

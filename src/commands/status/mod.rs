@@ -1,6 +1,7 @@
 //! `rc status`: one screen, in time, whatever is dead. `look` finds out, `picture` puts it together (`guarded` what guards do), `text` shows it.
 
 mod guarded;
+mod left_behind;
 mod look;
 mod overrides;
 mod picture;

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::change::edit::ChangeKind;
-use crate::change::override_::Override;
 use crate::change::state;
 use crate::change::target::Target;
 use crate::commands::guards::Guards;
 use crate::commands::guards::Link;
-use crate::commands::left_behind;
 use crate::commands::left_behind::Fronts;
+use crate::commands::left_behind::recorded::ByFlag;
+use crate::commands::left_behind::recorded::by_flag;
 use crate::commands::overview::EnvironmentView;
 use crate::commands::overview::Situation;
 use crate::commands::overview::targets_of;
@@ -20,6 +20,7 @@ use crate::commands::place::Surroundings;
 use crate::commands::replay::lease::holders::Holder;
 use crate::commands::signing::Vouched;
 use crate::commands::status::guarded;
+use crate::commands::status::left_behind;
 use crate::commands::status::look::ApiWord;
 use crate::commands::status::look::Facts;
 use crate::commands::status::look::Ground;
@@ -71,7 +72,8 @@ pub(super) fn of(settings: &Settings, ground: &Ground, loaded: &Loaded, facts: &
         api: api(&facts.api, &mut report.notes),
         stream: stream::stream(&facts.guards.all(), &surroundings.fleet.relays, &behind, now),
     };
-    report.environments = facts.views.iter().map(|view| environment(view, facts, &placed, now)).collect();
+    let edits = by_flag(loaded.files.iter().chain(&facts.replayed.files));
+    report.environments = facts.views.iter().map(|view| environment(view, facts, &placed, &edits, now)).collect();
     for found in &facts.records {
         let target = &found.target;
         report.damaged_records.extend(found.named.iter().map(|(flag, problem)| DamagedRecord {
@@ -137,33 +139,33 @@ fn environment(
     view: &EnvironmentView<'_>,
     facts: &Facts<'_>,
     placed: &BTreeMap<Key, Places>,
+    edits: &ByFlag<'_>,
     now: Timestamp,
 ) -> EnvironmentReport {
+    let none = Fronts::default();
+    let fronts = facts.fronts.get(&view.environment).unwrap_or(&none);
     let report = |situation: &Situation<'_>| {
         let override_ = situation.standing.in_force()?;
-        let places = placed.get(&(view.environment.clone(), situation.flag.clone()))?;
+        let key = (view.environment.clone(), situation.flag.clone());
+        let places = placed.get(&key)?;
         let targets = view.targets.iter().flatten().map(|target| target.chosen.target.clone());
         let guards_say = facts.guards.troubles(targets, &situation.flag);
         let report = overrides::report(situation, override_, places, &facts.approvals, now);
         let vouched = Vouched::by(facts.keys.as_ref(), override_, &view.environment, &situation.flag);
-        let left_behind = left_behind(override_, places, facts.fronts.get(&view.environment)?, now);
+        let (edits, said) = (edits.get(&(&key.0, &key.1)), facts.said.get(&key));
+        let left_behind = left_behind::of_override(override_, places, fronts, edits, said, now);
         Some(OverrideReport { guards_say, signed: vouched.is_signed(), left_behind, ..report })
     };
+    let in_force = |situation: &&Situation<'_>| situation.standing.in_force().is_some();
+    let overridden = view.situations.iter().filter(in_force).map(|situation| &situation.flag).collect();
     EnvironmentReport {
         environment: view.environment.to_string(),
         problem: view.targets.as_ref().err().map(one_line),
         told: view.told.clone(),
         replaying: facts.holders.get(&view.environment).map(|holder| replaying(holder, now)),
         overrides: view.situations.iter().filter_map(report).collect(),
+        left_behind: left_behind::after(&view.environment, &overridden, fronts, edits, &facts.said),
     }
-}
-
-/// SDKs that have it not, and those that go on holding a version of ours now that LaunchDarkly has it.
-fn left_behind(override_: &Override, places: &Places, fronts: &Fronts, now: Timestamp) -> Vec<String> {
-    let missing = fronts.missing(override_, |target| places.in_force.contains(target));
-    let ahead = override_.replayed_as().and_then(|version| left_behind::ahead(override_, version));
-    let ahead = ahead.and_then(|left| left_behind::in_words(left, fronts, override_.motive.at));
-    left_behind::diverged(&missing, override_, now).into_iter().chain(ahead).collect()
 }
 
 fn replaying(holder: &Holder, now: Timestamp) -> ReplayingReport {

@@ -222,6 +222,17 @@ pub struct EnvironmentReport {
     pub replaying: Option<ReplayingReport>,
     /// The overrides there.
     pub overrides: Vec<OverrideReport>,
+    /// Flags whose override is over, and whose SDKs may not have what LaunchDarkly has; as far as it said so in time.
+    pub left_behind: Vec<LeftBehindReport>,
+}
+
+/// SDKs that may hold something else than LaunchDarkly has.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LeftBehindReport {
+    /// The flag.
+    pub flag: String,
+    /// In words.
+    pub told: String,
 }
 
 /// Somebody who is replaying an environment, or has the right to.

@@ -162,11 +162,20 @@ fn overrides(environment: &EnvironmentReport, now: Timestamp) -> Vec<String> {
         let told = format!("BEING REPLAYED {}: {}", environment.environment, harmless(&replaying.told));
         lines.extend([String::new(), paint(NOTICE, &told)]);
     }
-    if environment.overrides.is_empty() {
-        return lines;
+    if !environment.overrides.is_empty() {
+        lines.extend(in_force(environment, now));
     }
-    lines.push(String::new());
-    lines.push(paint(STRONG, &format!("OVERRIDES {}", environment.environment)));
+    if !environment.left_behind.is_empty() {
+        lines.extend([String::new(), paint(STRONG, &format!("SDKS LEFT BEHIND {}", environment.environment))]);
+    }
+    for one in &environment.left_behind {
+        lines.push(format!("  {}", paint(NOTICE, &format!("{}: {}", one.flag, harmless(&one.told)))));
+    }
+    lines
+}
+
+fn in_force(environment: &EnvironmentReport, now: Timestamp) -> Vec<String> {
+    let mut lines = vec![String::new(), paint(STRONG, &format!("OVERRIDES {}", environment.environment))];
     let mut table = Table::new();
     for one in &environment.overrides {
         table.row([

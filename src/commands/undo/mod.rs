@@ -17,6 +17,7 @@ use super::lookout;
 use super::motive::MotiveArguments;
 use super::overview;
 use super::overview::EnvironmentView;
+use super::overview::FiledEdit;
 use super::overview::Scope;
 use super::overview::Situation;
 use super::place::Surroundings;
@@ -27,7 +28,6 @@ use crate::change::id::ChangeId;
 use crate::change::merge::Standing;
 use crate::change::override_::Override;
 use crate::change::override_::OverrideState;
-use crate::change::state;
 use crate::change::state::EditStanding;
 use crate::change::target::Target;
 use crate::change::undo;
@@ -356,10 +356,8 @@ pub fn override_of<'o>(situation: &'o Situation<'_>) -> Option<&'o Override> {
 
 /// Whether a replay of one of the changes was cut off between its patch and LaunchDarkly's answer: LaunchDarkly may have it.
 pub fn was_perhaps_sent(situation: &Situation<'_>) -> bool {
-    situation.filed.iter().any(|filed| {
-        let folded = state::fold(&filed.file.intent.change, &overview::targets_of(filed.file), &filed.file.events);
-        folded.edits.get(filed.edit).is_some_and(|edit| matches!(edit.standing, EditStanding::Attempted { .. }))
-    })
+    let mut edits = situation.filed.iter().filter_map(FiledEdit::state);
+    edits.any(|edit| matches!(edit.standing, EditStanding::Attempted { .. }))
 }
 
 /// Whether an approval was asked for: it stays open in LaunchDarkly, and people are told.

@@ -174,6 +174,11 @@ impl Report<'_> {
             if override_of(one.situation).is_some_and(awaits_approval) {
                 lines.push("  Its approval request is still open in LaunchDarkly: decline it there.".to_owned());
             }
+            if one.situation.may_be_asked_for() {
+                let told = "  A replay was cut off while it asked for an approval: a request may be open in LaunchDarkly. Look \
+                            there, and decline it";
+                lines.push(paint(NOTICE, told));
+            }
             if let Some(why) = &one.unsaid {
                 lines.push(paint(NOTICE, &format!("  {}", unsaid(why))));
             }

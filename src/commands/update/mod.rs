@@ -439,7 +439,7 @@ async fn sightings(
     join_all(results.iter().zip(grounds).enumerate().map(of_edit)).await
 }
 
-/// Writes down what was seen live. It is no promise to anybody, so a failure is nobody's loss.
+/// Writes down what was seen live, and what was not. It is no promise to anybody, so a failure is nobody's loss.
 fn note_sightings(carried: &mut [CarriedOut], undertakings: &[Undertaking], results: &[EditResult]) {
     let now = Timestamp::now();
     for carried in carried {
@@ -448,10 +448,15 @@ fn note_sightings(carried: &mut [CarriedOut], undertakings: &[Undertaking], resu
         for part in undertaking.into_iter().flat_map(|undertaking| &undertaking.parts) {
             let sightings = results.get(part.ground).into_iter().flat_map(|result| &result.targets);
             for sighting in sightings.flat_map(|target| &target.sightings) {
-                let Proof::SawIt { after } = sighting.proof else { continue };
-                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                let what = Happened::SeenLive { relay: sighting.relay.clone(), after_ms };
-                events.push(Event { at: now, edit: part.edit, what });
+                let relay = sighting.relay.clone();
+                let seen = match sighting.proof {
+                    Proof::SawIt { after } => {
+                        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                        Some(Happened::SeenLive { relay, after_ms })
+                    }
+                    _ => sighting.not_live().map(|told| Happened::NotLive { relay, told }),
+                };
+                events.extend(seen.map(|what| Event { at: now, edit: part.edit, what }));
             }
         }
         if let Err(error) = carried.file.note(&events, Syncing::Later) {

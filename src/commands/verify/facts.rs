@@ -17,6 +17,7 @@ use crate::change::seen::Seen;
 use crate::change::target::Target;
 use crate::commands::Context;
 use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::RECENT;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
 use crate::commands::relays::Before;
@@ -41,8 +42,6 @@ use crate::playback::Loaded;
 use crate::relay::client::RelayClient;
 use crate::ui::words::list;
 
-/// How far back a replayed change is looked at.
-const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The most flags of replayed changes that are looked at, newest first.
 const RECENT_MAX: usize = 500;
 /// How many relays are asked at once.
@@ -99,6 +98,8 @@ pub struct Facts {
     pub stands: Vec<String>,
     /// What LaunchDarkly has, and a store still has as an override: in words.
     pub held: Vec<String>,
+    /// Whether a replay was cut off while it asked for an approval.
+    pub asked: bool,
     /// LaunchDarkly's REST API.
     pub launchdarkly: Voice,
     /// The stores, by label (and prefix, for copies of a payload filter), which need not have the flag where it is such
@@ -187,7 +188,8 @@ async fn of_environment(
         let stands = strays(owed, &subject, |why| matches!(why, Astray::Stands(_))).collect();
         let held = left_over(owed, &subject, is_with_launchdarkly);
         let facts = facts(&view.environment, &situation.flag, &situation.seen, &silent);
-        all.insert(situation.flag.clone(), Facts { override_, open, stands, held, ..facts });
+        let asked = situation.may_be_asked_for();
+        all.insert(situation.flag.clone(), Facts { override_, open, stands, held, asked, ..facts });
     }
     let more: Vec<FlagKey> =
         recent(loaded, &view.environment, scope).into_iter().filter(|flag| !all.contains_key(flag)).collect();
@@ -214,6 +216,7 @@ fn facts(environment: &Environment, flag: &FlagKey, seen: &[(Chosen, Seen)], sil
         open: Vec::new(),
         stands: Vec::new(),
         held: Vec::new(),
+        asked: false,
         launchdarkly: Voice::Silent("it was not asked".to_owned()),
         stores: told.chain(silent).collect(),
         relays: Vec::new(),

@@ -48,6 +48,11 @@ pub fn judge(facts: &Facts) -> Judged {
         if matches!(override_.state, OverrideState::AwaitingApproval { .. }) {
             told.push_str("; approval pending");
         }
+        if facts.asked {
+            told.push_str(
+                "; a replay was cut off while it asked for an approval: a request may be open in LaunchDarkly",
+            );
+        }
         return Judged { judgement: Judgement::Owed, told };
     }
     if open(facts).next().is_some() {

@@ -3,39 +3,39 @@
 
 use jiff::Timestamp;
 
-use crate::change::edit::ChangeKind;
-use crate::change::edit::Edit;
-use crate::change::event::Happened;
 use crate::change::override_::Override;
-use crate::change::stale::Stood;
-use crate::change::stale::stale;
+use crate::change::stale::Stale;
 use crate::change::target::Target;
 use crate::commands::left_behind;
 use crate::commands::left_behind::Fronts;
+use crate::commands::left_behind::recorded::ByFlag;
+use crate::commands::left_behind::recorded::Edits;
 use crate::commands::verify::facts::Facts;
 use crate::commands::verify::facts::Voice;
-use crate::flag::configuration::Configuration;
-use crate::flag::record::Record;
-use crate::playback::Loaded;
-use crate::playback::LoadedFile;
+
+/// Whether something may have to be said of a flag, by what stands before its stores.
+pub fn may_be(facts: &Facts, edits: &ByFlag<'_>) -> bool {
+    facts.override_.is_some() || left(facts, edits).is_some()
+}
 
 /// What is to be said of one flag.
-pub fn of(facts: &Facts, loaded: &Loaded, fronts: &Fronts, now: Timestamp) -> Vec<String> {
+pub fn of(facts: &Facts, edits: &ByFlag<'_>, fronts: &Fronts, now: Timestamp) -> Vec<String> {
     let mut told = Vec::new();
     if let Some(override_) = &facts.override_ {
         let missing = fronts.missing(override_, |target| is_in_force(facts, override_, target));
         told.extend(left_behind::diverged(&missing, override_, now));
     }
-    // As long as it is owed, it is meant to be ahead.
-    let is_owed = facts.override_.as_ref().is_some_and(|own| own.replayed_as().is_none());
-    if let (Voice::Says { configuration, version }, false) = (&facts.launchdarkly, is_owed) {
-        let written = loaded.files.iter().flat_map(|file| written(file, facts));
-        let stood: Vec<Stood> = facts.override_.iter().map(left_behind::stood).chain(written).collect();
-        let left = stale(&stood, *version, Some(configuration));
-        let edited = edited(loaded, facts).chain(facts.override_.iter().map(|own| own.motive.at)).max();
-        told.extend(left.zip(edited).and_then(|(left, edited)| left_behind::in_words(left, fronts, edited)));
-    }
+    told.extend(left(facts, edits).and_then(|(left, edited)| left_behind::in_words(left, fronts, edited)));
     told
+}
+
+/// What LaunchDarkly's version leaves behind. As long as an override is owed, it is meant to be ahead.
+fn left(facts: &Facts, edits: &ByFlag<'_>) -> Option<(Stale, Timestamp)> {
+    let override_ = facts.override_.as_ref();
+    let is_owed = override_.is_some_and(|own| own.replayed_as().is_none());
+    let Voice::Says { configuration, version } = &facts.launchdarkly else { return None };
+    let (none, key) = (Edits::default(), (&facts.environment, &facts.flag));
+    edits.get(&key).unwrap_or(&none).left(override_, *version, configuration).filter(|_| !is_owed)
 }
 
 /// Whether the record in a store does what the override wants.
@@ -49,39 +49,4 @@ fn is_in_force(facts: &Facts, override_: &Override, target: &Target) -> bool {
         _ => false,
     };
     facts.stores.iter().any(is_there)
-}
-
-/// When the flag was edited, by the playback.
-fn edited<'f>(loaded: &'f Loaded, facts: &'f Facts) -> impl Iterator<Item = Timestamp> + 'f {
-    let is_of = |edit: &Edit| edit.environment == facts.environment && edit.flag == facts.flag;
-    let changes = loaded.files.iter().map(|file| &file.intent.change);
-    let changes = changes.filter(|change| change.kind != ChangeKind::Undo);
-    changes.filter(move |change| change.edits.iter().any(is_of)).map(|change| change.motive.at)
-}
-
-/// What a change put into stores for the flag, as its file says: the versions that a store confirmed.
-fn written<'f>(file: &'f LoadedFile, facts: &'f Facts) -> impl Iterator<Item = Stood> + 'f {
-    let edits = file.intent.change.edits.iter().enumerate();
-    let edits = edits.filter(|(_, edit)| edit.environment == facts.environment && edit.flag == facts.flag);
-    let edits = edits.filter(|_| file.intent.change.kind != ChangeKind::Undo);
-    edits.flat_map(move |(place, _)| {
-        let records = move |target: &Target, version: u64| {
-            let intended = file.intent.edits.get(place).into_iter().flat_map(|edit| &edit.targets);
-            let intended = intended.filter(|told| told.target == *target).filter_map(|told| told.after.as_ref());
-            let again = file.events.iter().filter(move |event| event.edit == place);
-            let again = again.filter_map(|event| match &event.what {
-                Happened::ReRead { target: there, after, .. } if there == target => after.as_ref(),
-                _ => None,
-            });
-            intended.chain(again).find(|record: &&Record| record.version() == version).cloned()
-        };
-        file.events.iter().filter(move |event| event.edit == place).filter_map(move |event| match &event.what {
-            Happened::Written { target, version: Some(version), .. } => {
-                let record = records(target, *version);
-                let configuration = record.map(|record| Configuration::of_record(&record));
-                Some(Stood { version: *version, configuration })
-            }
-            _ => None,
-        })
-    })
 }

@@ -3,6 +3,7 @@
 
 mod command;
 mod footing;
+mod noting;
 
 use std::time::Duration;
 
@@ -95,6 +96,11 @@ pub async fn restart(labels: Vec<String>, within: Duration, context: &Context<'_
             Some(failed) => Came::Refused(format!("{failed} has not come back: see to that first")),
             None => run.one(&label).await?,
         };
+        if matches!(one, Came::Restarted { .. })
+            && let Err(error) = noting::note(&playback, &views, &footings, &label)
+        {
+            context.output.warn(&format!("the playback does not tell of the restart: {error}"));
+        }
         came.push((label, one));
     }
     Ok(report(&came, context))

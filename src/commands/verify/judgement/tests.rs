@@ -17,6 +17,7 @@ fn facts(launchdarkly: &Record, stores: &[&Record]) -> Facts {
         open: Vec::new(),
         stands: Vec::new(),
         held: Vec::new(),
+        asked: false,
         launchdarkly: voice(launchdarkly),
         stores: stores
             .iter()
