@@ -115,6 +115,18 @@ pub enum RestartDanger {
         /// The most that another store has.
         elsewhere: u64,
     },
+    /// The store of this environment lost flags since it was looked at first.
+    #[error(
+        "the store of {environment} has {has} flags, and had {had} a moment ago: started now it serves what is left"
+    )]
+    StoreShrunk {
+        /// The entry's name in the status.
+        environment: String,
+        /// The flags that it has.
+        has: u64,
+        /// The most that it had.
+        had: u64,
+    },
     /// A record that the relay cannot read.
     #[error("the store of {environment} has damaged records: started now it answers 500 to everybody there")]
     StoreDamaged {
@@ -154,6 +166,13 @@ pub enum StoreState {
         has: u64,
         /// The most that another store has.
         elsewhere: u64,
+    },
+    /// It has fewer flags than it had.
+    Shrunk {
+        /// The flags that it has.
+        has: u64,
+        /// The most that it had.
+        had: u64,
     },
     /// There are records that relays cannot read.
     Damaged,
@@ -206,6 +225,9 @@ pub fn restart_is_safe(
             StoreState::Damaged => return Err(RestartDanger::StoreDamaged { environment: name() }),
             StoreState::Smaller { has, elsewhere } => {
                 return Err(RestartDanger::StoreSmaller { environment: name(), has, elsewhere });
+            }
+            StoreState::Shrunk { has, had } => {
+                return Err(RestartDanger::StoreShrunk { environment: name(), has, had });
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::relay::simulated::Answer;
 use crate::relay::simulated::SimulatedRelay;
 use crate::relay::simulated::StreamEnd;
 use crate::relay::simulated::put;
+use crate::support::redis::RedisServer;
 
 /// What a relay says of itself: the state of its stream, the one of its store.
 fn status(stream: &str, store: &str, more: &str) -> Answer {
@@ -134,6 +135,22 @@ async fn a_store_that_is_smaller_than_another_of_the_same_environment() {
     let edited = run(&scene.stage, &format!("{OFF} --restart --yes")).await.code(8);
     edited.out(&format!("us-1  NOT RESTARTED: {why}"));
     assert!(scene.was_run("eu-1") && !scene.was_run("us-1"));
+}
+
+#[tokio::test]
+async fn a_store_that_lost_flags_since_the_first_relay_was_restarted() {
+    let scene = Scene::set(2).await;
+    let loses = |server: &RedisServer| format!("redis-cli -s {:?} HDEL {FEATURES} refunds\n", server.socket());
+    let lost = scene.stage.servers.iter().map(loses);
+    scene.adds("loses", &lost.collect::<String>());
+    // While the first relay is restarted, all stores lose a flag.
+    let settings = scene.stage.home.path().join("relaycommander.toml");
+    let loses = format!("\"sh\", {:?}", scene.stage.home.path().join("loses"));
+    let first = fs::read_to_string(&settings).unwrap().replacen("\"touch\"", &loses, 1);
+    fs::write(&settings, first).unwrap();
+    let restarted = run(&scene.stage, "relay restart --yes").await.code(5);
+    restarted.out("the store of Prod has 2 flags, and had 3 a moment ago: started now it serves what is left");
+    assert!(!scene.was_run("us-1"));
 }
 
 #[tokio::test]

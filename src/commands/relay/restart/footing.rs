@@ -30,6 +30,8 @@ pub(super) struct Footing {
     pub environment: String,
     /// The store behind it.
     pub store: StoreState,
+    /// The most flags that were seen there.
+    flag_count: u64,
     /// Whether it hangs on a guard.
     pub link: Link,
     /// By what it can be looked at.
@@ -45,11 +47,12 @@ pub(super) struct Footing {
 pub(super) struct Footings(BTreeMap<(String, String), Footing>);
 
 impl Footings {
-    /// Reads all stores.
+    /// Reads all stores. `before`: what an earlier look found, since when nothing may have been lost.
     pub(super) async fn look(
         context: &Context<'_>,
         surroundings: &Surroundings,
         views: &[EnvironmentView<'_>],
+        before: &Self,
     ) -> Self {
         let guards = Guards::look(&surroundings.stores, overview::targets(views)).await;
         let mut footings = Self::default();
@@ -58,20 +61,22 @@ impl Footings {
             // Payload filters' copies have fewer flags by their nature.
             let whole = all.iter().filter(|target| !target.chosen.is_filter_copy);
             let most = whole.map(flag_count).max().unwrap_or_default();
-            for (target, (_, before)) in all.iter().zip(view.relays_before(context, surroundings)) {
+            for (target, (_, relays)) in all.iter().zip(view.relays_before(context, surroundings)) {
                 let has = flag_count(target);
-                let most = if target.chosen.is_filter_copy { has } else { most };
-                for (link, one) in guards.links(&target.chosen.target, &before).into_iter().zip(&before) {
+                let elsewhere = if target.chosen.is_filter_copy { has } else { most };
+                for (link, one) in guards.links(&target.chosen.target, &relays).into_iter().zip(&relays) {
                     let Some(environment) = one.environment else { continue };
+                    let place = (one.relay.address.label().to_owned(), environment.key.clone());
+                    let had = before.0.get(&place).map_or(has, |before| before.flag_count.max(has));
                     let footing = Footing {
                         environment: view.environment.to_string(),
-                        store: store_state(target, has, most),
+                        store: store_state(target, Counts { has, had, elsewhere }),
+                        flag_count: had,
                         link,
                         key: one.key.clone(),
                         filter: one.filter.clone(),
                         edits: edits(view, &target.chosen),
                     };
-                    let place = (one.relay.address.label().to_owned(), environment.key.clone());
                     footings.0.insert(place, footing);
                 }
             }
@@ -107,13 +112,23 @@ fn flag_count(view: &survey::TargetView) -> u64 {
         .map_or(0, |reading| reading.flags.values().filter(|flag| flag.record.is_some()).count() as u64)
 }
 
-fn store_state(view: &survey::TargetView, has: u64, most: u64) -> StoreState {
+/// How many flags a store has, has had at most, and the most that another one of the environment has.
+#[derive(Clone, Copy)]
+struct Counts {
+    has: u64,
+    had: u64,
+    elsewhere: u64,
+}
+
+fn store_state(view: &survey::TargetView, Counts { has, had, elsewhere }: Counts) -> StoreState {
     let Ok(reading) = &view.reading else { return StoreState::NotComplete };
     let is_damaged = |bytes: Option<&[u8]>| matches!(Copy::of(bytes), Copy::Damaged { .. });
     if !reading.initialised || has == 0 {
         StoreState::NotComplete
-    } else if has < most {
-        StoreState::Smaller { has, elsewhere: most }
+    } else if has < had {
+        StoreState::Shrunk { has, had }
+    } else if has < elsewhere {
+        StoreState::Smaller { has, elsewhere }
     } else if reading.flags.values().any(|flag| is_damaged(flag.record.as_deref())) {
         StoreState::Damaged
     } else {

@@ -15,7 +15,6 @@ use crate::commands::Context;
 use crate::commands::overview;
 use crate::commands::overview::Scope;
 use crate::commands::place::Surroundings;
-use crate::commands::relays::Fleet;
 use crate::commands::relays::Relay;
 use crate::error::ExitCode;
 use crate::error::Failure;
@@ -81,15 +80,17 @@ pub async fn restart(labels: Vec<String>, within: Duration, context: &Context<'_
     let scope = Scope::default();
     let playback = overview::playback(context)?;
     let loaded = playback.load_waiting()?;
-    let surroundings = Surroundings::look(context).await?;
-    let views = overview::look(context, &surroundings, &loaded, &scope).await;
-    let footings = Footings::look(context, &surroundings, &views).await;
-    if surroundings.fleet.relays.len() == 1 {
+    if context.settings.relays.len() == 1 {
         consent(context).await?;
     }
-    let run = Run { context, surroundings: &surroundings, footings: &footings, within };
+    let mut before = Footings::default();
     let mut came: Vec<(String, Came)> = Vec::new();
     for label in labels {
+        // Each time anew: what was so before the last restart need not be so now.
+        let surroundings = Surroundings::look(context).await?;
+        let views = overview::look(context, &surroundings, &loaded, &scope).await;
+        let footings = Footings::look(context, &surroundings, &views, &before).await;
+        let run = Run { context, surroundings: &surroundings, footings: &footings, within };
         // A relay that failed is looked at by a person before another one goes down.
         let failed = came.iter().find(|(_, came)| matches!(came, Came::Failed(_))).map(|(label, _)| label.clone());
         let one = match failed {
@@ -102,6 +103,7 @@ pub async fn restart(labels: Vec<String>, within: Duration, context: &Context<'_
             context.output.warn(&format!("the playback does not tell of the restart: {error}"));
         }
         came.push((label, one));
+        before = footings;
     }
     Ok(report(&came, context))
 }
@@ -149,8 +151,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     async fn one(&self, label: &str) -> Result<Came, Failure> {
-        // Each time anew: what was so before the last restart need not be so now.
-        let fleet = Fleet::look(self.context.settings).await?;
+        let fleet = &self.surroundings.fleet;
         let Some(client) = &fleet.client else { return Ok(Came::Refused("no relay is configured".to_owned())) };
         let Some(relay) = fleet.relays.iter().find(|relay| relay.address.label() == label) else {
             return Ok(Came::Refused("it is not in RELAY_URLS".to_owned()));
