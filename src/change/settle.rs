@@ -69,6 +69,9 @@ pub struct Answer<'a> {
     /// Whether what stands in the target as an override is over by a mark elsewhere: it gives way, however many edits it
     /// had.
     pub gives_way: bool,
+    /// Whether a mark says that `sent` ended with this version of LaunchDarkly's: then every record of LaunchDarkly's from that
+    /// version on shows it, also one in which somebody has changed LaunchDarkly back.
+    pub ended: bool,
     /// Whether a guard has relays write its overlay there: a record that no override explains may then be this override on
     /// a record of LaunchDarkly's that only the guard has seen yet, and proves nothing; only `shown` does.
     pub overlaid: bool,
@@ -184,7 +187,16 @@ pub fn settle(
         by,
         target,
         seen,
-        &Answer { sent: merged, version, shown, gives_way: false, overlaid: false, from_before: false, keys: None },
+        &Answer {
+            sent: merged,
+            version,
+            shown,
+            gives_way: false,
+            ended: false,
+            overlaid: false,
+            from_before: false,
+            keys: None,
+        },
     )
     .map(Some)
 }
@@ -263,7 +275,10 @@ impl<'a> Found<'a> {
     /// LaunchDarkly's own record that shows that it has the override: the one here, or one seen elsewhere.
     fn proof<'p>(&'p self, answer: &Answer<'p>) -> Option<&'p Record> {
         let here = self.record.filter(|_| !self.ours && !self.doubtful);
-        here.into_iter().chain(answer.shown).find(|record| shows(record, answer.sent, answer.version))
+        let is_proof = |record: &&Record| {
+            (answer.ended && record.version() >= answer.version) || shows(record, answer.sent, answer.version)
+        };
+        here.into_iter().chain(answer.shown).find(is_proof)
     }
 
     /// The record that takes the place of the one here, now that the override ends: `proof`, where ours stands and is

@@ -28,7 +28,16 @@ fn answered(seen: &Seen, sent: &Override, version: u64, shown: Option<&Record>) 
         &by(),
         &sample::target("a"),
         seen,
-        &Answer { sent, version, shown, gives_way: false, overlaid: false, from_before: false, keys: None },
+        &Answer {
+            sent,
+            version,
+            shown,
+            gives_way: false,
+            ended: false,
+            overlaid: false,
+            from_before: false,
+            keys: None,
+        },
     )
     .unwrap()
 }
@@ -164,6 +173,30 @@ fn only_what_was_sent_is_settled() {
     assert_eq!(again, Settling::OfItsOwn);
 }
 
+/// It was left here, and ended elsewhere when LaunchDarkly showed a later version: in that one somebody had set it back.
+#[test]
+fn what_ended_elsewhere_ends_here_with_any_later_record_of_launchdarklys() {
+    let left = seen(Some(&flag(43, false, 1, 0)), Some(&sent()));
+    let (sent, shown) = (sent(), flag(44, true, 1, 0));
+    let of = |ended| {
+        let answer = Answer {
+            sent: &sent,
+            version: 44,
+            shown: Some(&shown),
+            gives_way: false,
+            ended,
+            overlaid: true,
+            from_before: false,
+            keys: None,
+        };
+        after_patch(&by(), &sample::target("a"), &left, &answer).unwrap()
+    };
+    assert!(matches!(of(false), Settling::Held(_)), "of that very version, and it says otherwise");
+    let Settling::Settled(write) = of(true) else { panic!() };
+    assert_eq!(write.after, Some(shown.clone()));
+    assert!(matches!(write.override_after, OverrideWrite::End(_)));
+}
+
 /// It ended while this store was away, and another one was sent since: the more edits it had, the less that may matter.
 #[test]
 fn what_is_over_gives_way() {
@@ -176,6 +209,7 @@ fn what_is_over_gives_way() {
         version: 43,
         shown: None,
         gives_way: true,
+        ended: false,
         overlaid: false,
         from_before: false,
         keys: None,
@@ -300,6 +334,7 @@ fn what_a_guard_may_have_made_of_another_change_is_no_proof() {
         version: 46,
         shown: None,
         gives_way: false,
+        ended: false,
         overlaid,
         from_before: false,
         keys: None,
@@ -316,8 +351,16 @@ fn what_a_guard_may_have_made_of_another_change_is_no_proof() {
 fn a_record_that_lost_its_override_is_not_taken_for_launchdarklys() {
     let (sent, bereft) = (sent(), flag(45, false, 2, 2));
     let of = |record: &Record, from_before, overlaid| {
-        let answer =
-            Answer { sent: &sent, version: 45, shown: None, gives_way: false, overlaid, from_before, keys: None };
+        let answer = Answer {
+            sent: &sent,
+            version: 45,
+            shown: None,
+            gives_way: false,
+            ended: false,
+            overlaid,
+            from_before,
+            keys: None,
+        };
         after_patch(&by(), &sample::target("a"), &seen(Some(record), None), &answer).unwrap()
     };
     assert_eq!(of(&bereft, false, false), Settling::NothingThere, "read later, it may be LaunchDarkly's");

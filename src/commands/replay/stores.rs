@@ -333,6 +333,7 @@ fn decided(
                 version: *version,
                 shown,
                 gives_way: is_over,
+                ended: telling.matter.mark_of(telling.sent).is_some_and(|mark| mark.ending == Ending::Settled),
                 overlaid,
                 from_before,
                 keys: ground.keys,

@@ -506,7 +506,9 @@ impl KnownFlag {
             OverrideState::Replayed { version } => Some(version),
             OverrideState::InForce | OverrideState::AwaitingApproval { .. } => mark.version,
         };
-        known.cloned().or_else(|| over.answered(version?).ok())
+        // What it must have come to once is of no use where something later is known.
+        let expected = version.filter(|version| *version > self.newest_version());
+        known.cloned().or_else(|| over.answered(expected?).ok())
     }
 
     fn is_confirmed(&self, since: Instant, around: Around<'_>) -> bool {

@@ -224,7 +224,12 @@ impl Upkeep {
             // What LaunchDarkly had before it was replayed is over.
             let version = mark.version?;
             let shown = known.newest().filter(|newest| newest.version() >= version)?;
-            return self.settled(Why::Over, known, (target, place), (own, version, shown), now);
+            let mut due = self.settled(Why::Over, known, (target, place), (own, version, shown), now)?;
+            if let OverrideWrite::End(marks) = &mut due.write.override_after {
+                // With what it ended, and not what LaunchDarkly has by now.
+                marks.iter_mut().for_each(|(_, own)| own.version = Some(version));
+            }
+            return Some(due);
         }
         let ended = Standing::Ended(mark.clone());
         let PutBack::Write(mut write) = undo::put_back(&self.by(own, now), mark.ending, target, place.seen(), &ended)
@@ -275,7 +280,16 @@ impl Upkeep {
         now: Now,
     ) -> Option<Due> {
         let (shown, keys) = (Some(shown), self.keys.as_ref());
-        let answer = Answer { sent, version, shown, gives_way: false, overlaid: true, from_before: false, keys };
+        let answer = Answer {
+            sent,
+            version,
+            shown,
+            gives_way: false,
+            ended: why == Why::Over,
+            overlaid: true,
+            from_before: false,
+            keys,
+        };
         let mut write = match settle::after_patch(&self.by(sent, now), target, place.seen(), &answer) {
             Ok(Settling::Settled(write)) => write,
             Ok(Settling::Newer(write)) => return Some(Due { why, write: *write, about: sent.clone() }),

@@ -444,6 +444,7 @@ impl World {
             version,
             shown: None,
             gives_way: false,
+            ended: false,
             overlaid: true,
             from_before: false,
             keys: None,
