@@ -2,7 +2,7 @@
 //! stores that go and come, flushes, evictions, failovers, resets, guards that are killed, edits, undos, replays and changes in
 //! LaunchDarkly, as they come. What must hold holds at every second that is looked at, and what the guards keep in memory does not grow.
 //!
-//! The tests play the two days that found something ([`FOUND`]). `RC_DAYS=N cargo test --lib a_day_with_everything` plays the
+//! The tests play two days ([`PLAYED`]). `RC_DAYS=N cargo test --lib a_day_with_everything` plays the
 //! first N, `RC_DAY=SEED` that one.
 
 use std::collections::VecDeque;
@@ -41,9 +41,8 @@ const APART_MAX: u64 = 90;
 /// How many seconds after something happened are looked at one by one.
 const LOOKED_AT: u64 = 4;
 
-/// Days on which guards were wrong once: what a store that was away had left of an override, or the mark that ended it
-/// there, was taken for LaunchDarkly's word by a guard that had just begun.
-const FOUND: [u64; 2] = [5, 24];
+/// The days that the tests play.
+const PLAYED: [u64; 2] = [5, 24];
 
 const STORES: usize = 3;
 const GUARDS: usize = 2;
@@ -320,7 +319,7 @@ fn a_day_with_everything_that_goes_wrong() {
     let seeds: Vec<u64> = match (number("RC_DAY"), number("RC_DAYS")) {
         (Some(seed), _) => vec![seed],
         (None, Some(days)) => (1..=days).collect(),
-        (None, None) => FOUND.to_vec(),
+        (None, None) => PLAYED.to_vec(),
     };
     for seed in seeds {
         let mut day = Day::new(seed);

@@ -464,7 +464,7 @@ impl World {
         self.launchdarkly_has(record);
     }
 
-    fn up(&self) -> impl Iterator<Item = usize> {
+    fn up(&self) -> impl Iterator<Item = usize> + use<> {
         let up: Vec<usize> = (0..self.stores.len()).filter(|place| self.stores[*place].up).collect();
         up.into_iter()
     }
@@ -580,7 +580,8 @@ impl World {
     pub(super) fn upkeep(&mut self, guard: usize) -> Vec<Due> {
         let now = Now { at: self.clock, instant: self.now };
         let mut done = Vec::new();
-        for place in 0..self.stores.len() {
+        // What does not answer is not written to.
+        for place in self.up() {
             let of = &mut self.guards[guard];
             for due in of.upkeep.due(&of.ledger, &target(place), now) {
                 let outcome = self.stores[place].write(&due.write);
