@@ -266,7 +266,7 @@ impl FiledEdit<'_> {
 }
 
 impl Situation<'_> {
-    /// Whether a replay was cut off while it asked for an approval: a request for it may be open in LaunchDarkly.
+    /// Whether a replay asked for an approval and nobody knows the answer: a request for it may be open in LaunchDarkly.
     pub fn may_be_asked_for(&self) -> bool {
         self.filed.iter().filter_map(FiledEdit::state).any(|edit| edit.asking)
     }

@@ -59,18 +59,23 @@ impl Guarded {
 impl Sighting {
     /// Who gets the edit, where SDKs that stay connected do not have it by what was seen; `None` where they have it, or were
     /// not looked at.
+    /// Where a guard holds it, it is on its way, whatever was seen in that second.
     pub fn not_live(&self) -> Option<String> {
+        if self.guarded == Guarded::Held {
+            return None;
+        }
         let told = match &self.proof {
             Proof::SawIt { .. } | Proof::NewConnectionsOnly { watched: false } | Proof::Unknown { .. } => return None,
             Proof::NewConnectionsOnly { watched: true } => "whoever connects anew gets it".to_owned(),
-            Proof::WithinCacheTime { at_most, .. } => {
-                format!("whoever connects anew gets it within {}", time::duration(*at_most))
+            Proof::WithinCacheTime { at_most, assumed } => {
+                let assumed = if *assumed { " (default cache time)" } else { "" };
+                format!("whoever connects anew gets it within {}{assumed}", time::duration(*at_most))
             }
             Proof::NotAtAll { why } => format!("nobody gets it there: {why}"),
         };
         let guard = match self.guarded {
-            Guarded::Held | Guarded::NotKnown => "; a guard is there, and may bring it yet",
-            Guarded::NoGuard | Guarded::NotOn => "",
+            Guarded::NotKnown => "; a guard is there, and may bring it yet",
+            Guarded::Held | Guarded::NoGuard | Guarded::NotOn => "",
         };
         Some(format!("{told}{guard}"))
     }

@@ -164,14 +164,14 @@ fn killed_while_an_approval_is_asked_for() {
     wait_until("it is asked for", || open() == 1);
     run.kill();
     // Nobody here has LaunchDarkly's answer, so whoever looks or gives up is told.
-    let told = "a replay was cut off while it asked for an approval: a request may be open in LaunchDarkly";
+    let told = "a replay asked for an approval, and its answer is not known: a request may be open in LaunchDarkly";
     shop.rc("log").code(0).out("owed, an approval was to be asked for, and no answer is noted");
     shop.back();
     shop.rc("verify").code(6).out(told);
     shop.rc("replay --request-approval").code(6).out("waits");
     assert_eq!(open(), 1);
     shop.rc("verify").code(6).out("approval pending").nowhere(told);
-    shop.rc("undo refunds").code(0).out("Its approval request is still open").nowhere("was cut off");
+    shop.rc("undo refunds").code(0).out("Its approval request is still open").nowhere("its answer is not known");
 }
 
 #[test]
@@ -182,7 +182,23 @@ fn undone_after_an_approval_may_have_been_asked_for() {
     let mut run = shop.started(shop.home.path(), "replay --request-approval");
     wait_until("it is asked for", || !shop.received("POST").is_empty());
     run.kill();
-    shop.rc("undo refunds").code(0).out("A replay was cut off while it asked for an approval: a request may be open");
+    shop.rc("undo refunds")
+        .code(0)
+        .out("A replay asked for an approval, and its answer is not known: a request may be open");
+}
+
+/// Its answer was lost, and whether there is a request LaunchDarkly does not tell either.
+#[test]
+fn an_approval_of_which_nothing_can_be_found_out_stays_in_doubt() {
+    let shop = Shop::new(|seed| seed.approvals(1));
+    shop.rc("update -f refunds -s off").code(0);
+    shop.fault(Fault::new(FaultKind::BlackHole).on("POST", "*").after_applying());
+    let run = shop.started(shop.home.path(), "replay --request-approval --timeout 2s");
+    wait_until("it is asked for", || !shop.received("POST").is_empty());
+    shop.fault(Fault::status(401).on("GET", "*"));
+    run.finished();
+    assert!(!shop.text_of("playback").contains("\"is\":\"not-asked\""), "{}", shop.text_of("playback"));
+    shop.rc("undo refunds").code(0).out("its answer is not known: a request may be open");
 }
 
 /// LaunchDarkly took no request, and said so: nobody is sent to look for one.
@@ -195,8 +211,8 @@ fn an_approval_that_launchdarkly_did_not_take_is_in_no_doubt() {
     shop.back();
     assert_eq!(shop.received("POST").len(), 1);
     assert!(shop.text_of("playback").contains("\"is\":\"not-asked\""), "{}", shop.text_of("playback"));
-    shop.rc("verify").code(6).nowhere("was cut off");
-    shop.rc("undo refunds").code(0).nowhere("was cut off");
+    shop.rc("verify").code(6).nowhere("its answer is not known");
+    shop.rc("undo refunds").code(0).nowhere("its answer is not known");
 }
 
 /// An update was killed after its write and before its note, and a failover lost what it had written. Found by random

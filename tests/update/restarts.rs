@@ -189,8 +189,8 @@ async fn the_timeline_says_diverged_until_a_restart_has_ended_that() {
     let streams: Vec<StreamEnd> = (0..2).map(|_| stream(42, true)).collect();
     run(&scene.stage, &format!("{OFF} --incident INC-7")).await.code(8).out("STILL ON for connected SDKs");
     let timeline = run(&scene.stage, "log --incident INC-7 --timeline").await.code(0);
-    let told = "checkout: DIVERGED, SDKs that stay connected do not have it (whoever connects anew gets it within 30 s): relay \
-                eu-1";
+    let told = "checkout: DIVERGED, SDKs that stay connected do not have it (whoever connects anew gets it within 30 s \
+                (default cache time)): relay eu-1";
     drop(timeline.out(told).nowhere("DIVERGED no more"));
     drop(streams);
     // Our connection from before is cut, as by a restart; then it serves what stands in its store.

@@ -62,7 +62,8 @@ impl<'f> Edits<'f> {
     }
 
     /// Whether LaunchDarkly's version `accepted` is what every store was given, by the same step from the same record of
-    /// LaunchDarkly's: then whoever got ours has the very same.
+    /// LaunchDarkly's, and we sent it that step: then whoever got ours has the very same. What LaunchDarkly turned out to have
+    /// already somebody else made, with whatever else.
     pub fn is_the_same_step(&self, accepted: u64) -> bool {
         let is_it = |target: &crate::playback::TargetIntent| {
             let before = target.before.as_ref().map(|record| record.version().saturating_add(1));
@@ -72,9 +73,11 @@ impl<'f> Edits<'f> {
             |(file, place): &(&'f LoadedFile, EditIndex)| file.intent.edits.get(*place).map(|one| &one.targets);
         let told = self.edits.iter().filter_map(targets).flatten();
         let again = |event: &Event| matches!(event.what, Happened::ReRead { .. });
+        let sent = |event: &Event| matches!(event.what, Happened::Attempted { .. });
         self.written().all(|(.., version)| version == accepted)
             && told.filter(|target| target.after.is_some()).all(is_it)
             && !self.events().any(|(_, event)| again(event))
+            && self.events().any(|(_, event)| sent(event))
     }
 
     /// What may be left behind by them and by an override that is still there, now that LaunchDarkly is at version `has`,

@@ -199,8 +199,10 @@ async fn report_of(arguments: &Arguments, context: &Context<'_>, how: How<'_>) -
             let (moved, failed) = files.sweep(&loaded);
             report.moved = moved;
             report.problems.extend(failed.into_iter().map(|error| Problem::of("a change", error.into())));
+            // Where only some flags are looked at, it is not known of the others whether they stand.
             if how.owns_history
                 && moved > 0
+                && arguments.flag.is_empty()
                 && let Err(error) = letting_go::let_go(&playback, guard, surroundings, &views)
             {
                 report.problems.push(Problem::of("the history of what was replayed", error.into()));

@@ -252,7 +252,11 @@ impl Sending {
         let (environment, flag) = &item.matter.subject;
         match client.request_approval(environment, flag, &self.request, &self.request.comment).await {
             // It may have been made all the same: there must not be two.
-            Err(error) if error.may_have_happened() => remote::open_approval(client, &item.matter).await?.ok_or(error),
+            Err(error) if error.may_have_happened() => match remote::open_approval(client, &item.matter).await {
+                Ok(Some(open)) => Ok(open),
+                // Where that is not told either, it is as unknown as before.
+                Ok(None) | Err(_) => Err(error),
+            },
             answered => answered,
         }
     }

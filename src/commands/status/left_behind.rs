@@ -18,6 +18,7 @@ use crate::commands::left_behind::recorded::ByFlag;
 use crate::commands::left_behind::recorded::Edits;
 use crate::commands::overview;
 use crate::commands::overview::EnvironmentView;
+use crate::commands::overview::FiledEdit;
 use crate::commands::overview::RECENT;
 use crate::commands::status::overrides::Places;
 use crate::commands::status::report::LeftBehindReport;
@@ -54,10 +55,17 @@ pub(super) async fn replayed_lately(context: &Context<'_>, until: Instant) -> Lo
 pub(super) fn to_ask(views: &[EnvironmentView<'_>], edits: &ByFlag<'_>, now: Timestamp) -> Vec<(Environment, FlagKey)> {
     let mut wanted: Vec<(Timestamp, (Environment, FlagKey))> = Vec::new();
     for ((environment, flag), edits) in edits {
-        let view = views.iter().find(|view| view.environment == **environment && view.targets.is_ok());
+        // Where a store is silent, what it holds may still be owed.
+        let is_told = |view: &&EnvironmentView<'_>| view.targets.is_ok() && view.silent().next().is_none();
+        let view = views.iter().filter(is_told).find(|view| view.environment == **environment);
         let (Some(view), Some(at)) = (view, edits.last().filter(|at| is_recent(*at, now))) else { continue };
         let situation = view.situations.iter().find(|situation| situation.flag == **flag);
         let override_ = situation.and_then(|situation| situation.standing.in_force());
+        // Without the right to our keys the playback alone tells what is owed.
+        let is_owed = |filed: &FiledEdit<'_>| filed.state().is_none_or(|edit| edit.is_owed());
+        if override_.is_none() && situation.is_some_and(|situation| situation.filed.iter().any(is_owed)) {
+            continue;
+        }
         if may_be_left(override_, edits) {
             wanted.push((at, ((*environment).clone(), (*flag).clone())));
         }
@@ -94,7 +102,7 @@ pub(super) async fn ask(client: Option<&Client>, flags: Vec<(Environment, FlagKe
         let answer = client.flag(&key.0, &key.1).await;
         (key, answer)
     });
-    let mut answers = std::pin::pin!(futures_util::stream::iter(asked).buffered(ASKED_AT_ONCE));
+    let mut answers = std::pin::pin!(futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE));
     while let Ok(Some((key, answer))) = tokio::time::timeout_at(until, answers.next()).await {
         match answer {
             Ok(flag) if !flag.archived => drop(said.insert(key, (flag.version, flag.configuration))),

@@ -202,16 +202,22 @@ pub(super) async fn facts<'g>(
         (views.unwrap_or_default(), in_time)
     };
     let looking = async {
-        let ((views, in_time), replayed) = futures_util::join!(viewing, left_behind::replayed_lately(context, until));
+        let (views, in_time) = viewing.await;
         let client = client.and_then(|client| client.as_ref().ok());
-        let edits = by_flag(loaded.files.iter().chain(&replayed.files));
-        let asked = left_behind::to_ask(&views, &edits, jiff::Timestamp::now());
+        let asking = async {
+            let replayed = left_behind::replayed_lately(context, until).await;
+            let edits = by_flag(loaded.files.iter().chain(&replayed.files));
+            let asked = left_behind::to_ask(&views, &edits, jiff::Timestamp::now());
+            let said = left_behind::ask(client, asked, until).await;
+            drop(edits);
+            (replayed, said)
+        };
         let holders = tokio::time::timeout_at(until, holders::look(&ground.surroundings.stores, &views));
-        let (approvals, records, holders, said) = futures_util::join!(
+        let (approvals, records, holders, (replayed, said)) = futures_util::join!(
             approvals(client, &views, until),
             records(&ground.surroundings, until),
             holders,
-            left_behind::ask(client, asked, until)
+            asking
         );
         (views, in_time, replayed, approvals, records, holders.unwrap_or_default(), said)
     };

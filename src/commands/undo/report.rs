@@ -175,7 +175,7 @@ impl Report<'_> {
                 lines.push("  Its approval request is still open in LaunchDarkly: decline it there.".to_owned());
             }
             if one.situation.may_be_asked_for() {
-                let told = "  A replay was cut off while it asked for an approval: a request may be open in LaunchDarkly. Look \
+                let told = "  A replay asked for an approval, and its answer is not known: a request may be open in LaunchDarkly. Look \
                             there, and decline it";
                 lines.push(paint(NOTICE, told));
             }

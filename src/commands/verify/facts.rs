@@ -98,7 +98,7 @@ pub struct Facts {
     pub stands: Vec<String>,
     /// What LaunchDarkly has, and a store still has as an override: in words.
     pub held: Vec<String>,
-    /// Whether a replay was cut off while it asked for an approval.
+    /// Whether a replay asked for an approval and nobody knows the answer.
     pub asked: bool,
     /// LaunchDarkly's REST API.
     pub launchdarkly: Voice,

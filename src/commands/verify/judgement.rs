@@ -50,7 +50,7 @@ pub fn judge(facts: &Facts) -> Judged {
         }
         if facts.asked {
             told.push_str(
-                "; a replay was cut off while it asked for an approval: a request may be open in LaunchDarkly",
+                "; a replay asked for an approval, and its answer is not known: a request may be open in LaunchDarkly",
             );
         }
         return Judged { judgement: Judgement::Owed, told };

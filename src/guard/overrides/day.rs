@@ -119,15 +119,17 @@ impl Day {
         }
     }
 
-    /// A guard is killed and begun anew. What is owed stands in a store: what all have lost, the guards alone know.
-    fn begin_anew(&mut self) {
+    /// A guard is killed and begun anew, if what is owed stands in a store (what all have lost, the guards alone know) and
+    /// nothing does that only a guard from before could explain. Says whether it was.
+    fn begin_anew(&mut self) -> bool {
         let guard = self.random.usize(..GUARDS);
         let standing = self.world.standing();
         let stands = |owed| standing.in_force().is_some_and(|known| shares_history(known, owed));
-        if self.owed.as_ref().is_none_or(stands) {
+        let begun = self.owed.as_ref().is_none_or(stands) && self.world.guard_begins_anew(guard);
+        if begun {
             self.happened.push(format!("guard {guard} begins anew"));
-            self.world.guard_begins_anew(guard);
         }
+        begun
     }
 
     fn happens(&mut self, told: &mut Told) {
@@ -137,8 +139,8 @@ impl Day {
                 return self.fail_over();
             }
             2 => {
-                told.restarts += 1;
-                return self.begin_anew();
+                told.restarts += usize::from(self.begin_anew());
+                return;
             }
             _ => {}
         }

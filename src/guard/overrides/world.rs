@@ -281,9 +281,10 @@ impl World {
 
     /// A guard is killed and begun anew: of LaunchDarkly it has its last state, of overrides what it knew last until the stores
     /// have told theirs. Its relay connects again.
-    pub(super) fn guard_begins_anew(&mut self, place: usize) {
+    /// Not while something stands in a store that only a guard from before can explain; says whether it was.
+    pub(super) fn guard_begins_anew(&mut self, place: usize) -> bool {
         if !self.is_plain() {
-            return;
+            return false;
         }
         let guard = &mut self.guards[place];
         let last = guard.channel.last().cloned();
@@ -298,6 +299,7 @@ impl World {
         }
         let guard = &mut self.guards[place];
         guard.coming = guard.channel.put_for_new().into_iter().collect();
+        true
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

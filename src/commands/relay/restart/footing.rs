@@ -14,6 +14,7 @@ use crate::commands::survey;
 use crate::commands::survey::Extent;
 use crate::commands::targets::Chosen;
 use crate::flag::key::FlagKey;
+use crate::flag::patch;
 use crate::flag::record::Record;
 use crate::relay::configuration::RelayConfiguration;
 use crate::relay::judgement;
@@ -30,21 +31,26 @@ pub(super) struct Footing {
     pub environment: String,
     /// The store behind it.
     pub store: StoreState,
-    /// The most flags that were seen there.
-    flag_count: u64,
     /// Whether it hangs on a guard.
     pub link: Link,
     /// By what it can be looked at.
     pub key: Option<SdkKey>,
     /// The payload filter whose copy this is.
     pub filter: Option<String>,
-    /// The overridden flags, each with the record that stands in the store.
+    /// The overridden flags whose edit the store has, each with its record there.
     pub edits: Vec<(FlagKey, Record)>,
 }
 
-/// All of them, by the relay's label and its own name of the environment.
+/// A relay's label, and its own name of an environment.
+type Place = (String, String);
+
+/// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Footings(BTreeMap<(String, String), Footing>);
+pub(super) struct Footings {
+    places: BTreeMap<Place, Footing>,
+    /// The most flags that were ever seen behind each, also where a relay does not answer now.
+    flag_counts: BTreeMap<Place, u64>,
+}
 
 impl Footings {
     /// Reads all stores. `before`: what an earlier look found, since when nothing may have been lost.
@@ -54,8 +60,8 @@ impl Footings {
         views: &[EnvironmentView<'_>],
         before: &Self,
     ) -> Self {
+        let mut footings = Self { places: BTreeMap::new(), flag_counts: before.flag_counts.clone() };
         let guards = Guards::look(&surroundings.stores, overview::targets(views)).await;
-        let mut footings = Self::default();
         for view in views {
             let all = survey::look(&surroundings.stores, &view.chosen(), Extent::All).await;
             // Payload filters' copies have fewer flags by their nature.
@@ -67,17 +73,17 @@ impl Footings {
                 for (link, one) in guards.links(&target.chosen.target, &relays).into_iter().zip(&relays) {
                     let Some(environment) = one.environment else { continue };
                     let place = (one.relay.address.label().to_owned(), environment.key.clone());
-                    let had = before.0.get(&place).map_or(has, |before| before.flag_count.max(has));
+                    let had = footings.flag_counts.get(&place).map_or(has, |had| has.max(*had));
                     let footing = Footing {
                         environment: view.environment.to_string(),
                         store: store_state(target, Counts { has, had, elsewhere }),
-                        flag_count: had,
                         link,
                         key: one.key.clone(),
                         filter: one.filter.clone(),
                         edits: edits(view, &target.chosen),
                     };
-                    footings.0.insert(place, footing);
+                    footings.flag_counts.insert(place.clone(), had);
+                    footings.places.insert(place, footing);
                 }
             }
         }
@@ -86,7 +92,7 @@ impl Footings {
 
     /// The environments of one relay.
     pub(super) fn of<'f>(&'f self, relay: &'f str) -> impl Iterator<Item = &'f Footing> {
-        self.0.iter().filter(move |((label, _), _)| label == relay).map(|(_, footing)| footing)
+        self.places.iter().filter(move |((label, _), _)| label == relay).map(|(_, footing)| footing)
     }
 
     /// Whether a relay can be restarted now.
@@ -99,7 +105,7 @@ impl Footings {
         status: &RelayStatus,
         configuration: Option<&RelayConfiguration>,
     ) -> Result<(), RestartDanger> {
-        let of = |environment: &EnvironmentStatus| self.0.get(&(relay.to_owned(), environment.key.clone()));
+        let of = |environment: &EnvironmentStatus| self.places.get(&(relay.to_owned(), environment.key.clone()));
         let all_on_guard = status.all(|environment| of(environment).is_some_and(|footing| footing.link.is_on()));
         let store = |environment: &EnvironmentStatus| of(environment).map_or(StoreState::NotComplete, |one| one.store);
         judgement::restart_is_safe(status, configuration, all_on_guard, store)
@@ -136,12 +142,16 @@ fn store_state(view: &survey::TargetView, Counts { has, had, elsewhere }: Counts
     }
 }
 
-/// The overridden flags of a target, as they stand there.
+/// The overridden flags that a target has as the override wants them.
 fn edits(view: &EnvironmentView<'_>, chosen: &Chosen) -> Vec<(FlagKey, Record)> {
     let overridden = view.situations.iter().filter(|situation| situation.standing.in_force().is_some());
     let here = overridden.filter_map(|situation| {
         let (_, seen) = situation.seen.iter().find(|(known, _)| known.target == chosen.target)?;
-        Some((situation.flag.clone(), seen.copy.readable()?.clone()))
+        let record = seen.copy.readable()?;
+        // Another store may have it, and this one not: then there is nothing to be shown.
+        let wished = &situation.standing.in_force()?.instructions;
+        let has_it = patch::changes_nothing(record, wished).unwrap_or(false);
+        has_it.then(|| (situation.flag.clone(), record.clone()))
     });
     here.collect()
 }

@@ -87,7 +87,15 @@ pub async fn restart(labels: Vec<String>, within: Duration, context: &Context<'_
     let mut came: Vec<(String, Came)> = Vec::new();
     for label in labels {
         // Each time anew: what was so before the last restart need not be so now.
-        let surroundings = Surroundings::look(context).await?;
+        let surroundings = match Surroundings::look(context).await {
+            Ok(surroundings) => surroundings,
+            // What was restarted by then is told all the same.
+            Err(failure) if !came.is_empty() => {
+                came.push((label, Came::Refused(format!("whether a restart is safe is not known: {failure}"))));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let views = overview::look(context, &surroundings, &loaded, &scope).await;
         let footings = Footings::look(context, &surroundings, &views, &before).await;
         let run = Run { context, surroundings: &surroundings, footings: &footings, within };
