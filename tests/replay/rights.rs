@@ -34,6 +34,8 @@ fn it_is_sent_when_somebody_says_so() {
     let shop = forbidding(&[0, 1]);
     rc(&shop, "update -f checkout -s off").code(0);
     rc(&shop, "verify").code(6).out("LaunchDarkly on v42; off v43 in s0 s1").nowhere("is gone");
+    // It is meant to be ahead.
+    rc(&shop, "status").nowhere("SDKS LEFT BEHIND");
     let ran = rc(&shop, "replay").code(6).out("only the playback knows of it");
     ran.out("rc replay -p shop -e production -f checkout --yes");
     assert_eq!(shop.patches(), 0);
