@@ -58,8 +58,7 @@ impl Guarded {
 
 impl Sighting {
     /// Who gets the edit, where SDKs that stay connected do not have it by what was seen; `None` where they have it, or were
-    /// not looked at.
-    /// Where a guard holds it, it is on its way, whatever was seen in that second.
+    /// not looked at, and where a guard holds it: then it is on its way, whatever was seen in that second.
     pub fn not_live(&self) -> Option<String> {
         if self.guarded == Guarded::Held {
             return None;

@@ -20,6 +20,7 @@ use crate::flag::key::Environment;
 use crate::flag::key::FlagKey;
 use crate::flag::record::Record;
 use crate::playback::LoadedFile;
+use crate::playback::TargetIntent;
 
 /// The edits of one flag, by the files that tell of them.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl<'f> Edits<'f> {
     /// LaunchDarkly's, and we sent it that step: then whoever got ours has the very same. What LaunchDarkly turned out to have
     /// already somebody else made, with whatever else.
     pub fn is_the_same_step(&self, accepted: u64) -> bool {
-        let is_it = |target: &crate::playback::TargetIntent| {
+        let is_it = |target: &TargetIntent| {
             let before = target.before.as_ref().map(|record| record.version().saturating_add(1));
             target.theirs.is_none() && before == Some(accepted)
         };

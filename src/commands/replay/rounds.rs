@@ -35,8 +35,8 @@ pub struct Round {
 }
 
 /// Replays what needs no decision, of these flags or of all; where `only_signed` is given, only what these keys have signed.
-/// `context` must have nobody to ask, and a playback of its own: of its history the newest is kept. Once it is told to end, what is under way is seen through, nothing more is sent, and the
-/// right to replay is given back.
+/// `context` must have nobody to ask, and a playback of its own: of its history the newest is kept. Once it is told to
+/// end, what is under way is seen through, nothing more is sent, and the right to replay is given back.
 ///
 /// # Errors
 /// Where nothing could be replayed at all.

@@ -1,9 +1,10 @@
 //! A day of two guards, a relay on each, three stores, an operator and LaunchDarkly, in simulated time and by a seed: streams and
 //! stores that go and come, flushes, evictions, failovers, resets, guards that are killed, edits, undos, replays and changes in
-//! LaunchDarkly, as they come. What must hold holds at every second that is looked at, and what the guards keep in memory does not grow.
+//! LaunchDarkly, as they come. What must hold holds at every second that is looked at, and what the guards keep in memory
+//! does not grow.
 //!
-//! The tests play two days ([`PLAYED`]). `RC_DAYS=N cargo test --lib a_day_with_everything` plays the
-//! first N, `RC_DAY=SEED` that one.
+//! The tests play two days ([`PLAYED`]). `RC_DAYS=N cargo test --lib a_day_with_everything` plays the first N, `RC_DAY=SEED`
+//! that one.
 
 use std::collections::VecDeque;
 use std::time::Duration;

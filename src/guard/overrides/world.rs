@@ -280,8 +280,8 @@ impl World {
     }
 
     /// A guard is killed and begun anew: of LaunchDarkly it has its last state, of overrides what it knew last until the stores
-    /// have told theirs. Its relay connects again.
-    /// Not while something stands in a store that only a guard from before can explain; says whether it was.
+    /// have told theirs. Its relay connects again. Not while something stands in a store that only a guard from before can
+    /// explain; says whether it was.
     pub(super) fn guard_begins_anew(&mut self, place: usize) -> bool {
         if !self.is_plain() {
             return false;
